@@ -1,0 +1,539 @@
+"""Newton's method for L2-adversarial least squares, exact at the kinks.
+
+Minimise  R(θ) = (1/n) Σ (|r_i| + ε b)²,   r = y − Xθ,  b = ‖θ‖,   through its saddle form
+
+    (n/2) R(θ) = max over |s_i| ≤ 1 of   ½ ‖r‖² + ε b sᵀr + ½ n ε² b².
+
+Each step minimises the second-order model of the right-hand side in θ, with s free on the few rows W whose
+residual may vanish and s = sign(r) on the others. Eliminating θ leaves a quadratic programme in s_W over a
+box, so kinks cost no further steps and the iteration is Newton's: two or three steps from a ridge start.
+The same s gives the dual point u = r + ε b s of the certificate.
+
+Throughout G = XᵀX and c = Xᵀy, unscaled.
+"""
+
+import numpy as np
+from numba import njit
+
+MAX_STEPS = 60
+
+_PANEL = 48  # columns factored at a time: loops inside a panel, matrix products between panels
+
+
+@njit(cache=True, error_model="numpy")
+def adversarial_loss(residuals, radius):
+    """Mean of (|r| + radius)², radius = ε ‖θ‖."""
+    total = 0.0
+    for i in range(residuals.size):
+        a = abs(residuals[i]) + radius
+        total += a * a
+    return total / residuals.size
+
+
+@njit(cache=True, error_model="numpy")
+def dual_value(u, norm_xtu, y, eps):
+    """Lower bound (uᵀy)² / (n Σ v²), v = max(|u|, κ), κ the smallest that makes u feasible."""
+    n = u.size
+    total = 0.0
+    for i in range(n):
+        total += abs(u[i])
+    kappa = 0.0
+    if norm_xtu > eps * total:
+        if eps == 0.0:
+            return 0.0
+        target = norm_xtu / eps
+        kappa = target / n  # feasible; Newton on a convex piecewise linear function comes down from here
+        for _ in range(100):
+            above, below = 0.0, 0
+            for i in range(n):
+                if abs(u[i]) > kappa:
+                    above += abs(u[i])
+                else:
+                    below += 1
+            if below == 0 or (target - above) / below >= kappa * (1.0 - 1e-15):
+                break
+            kappa = (target - above) / below
+    uy, vv = 0.0, 0.0
+    for i in range(n):
+        uy += u[i] * y[i]
+        v = max(abs(u[i]), kappa)
+        vv += v * v
+    root = uy / np.sqrt(n * vv) if vv > 0.0 else 0.0
+    return root * root
+
+
+@njit(cache=True, error_model="numpy")
+def fill_upper(A):
+    """Copy the lower triangle of A to its upper one, a tile at a time."""
+    d = A.shape[0]
+    for k in range(0, d, 32):
+        for j in range(k, d):
+            for i in range(k, min(k + 32, j)):
+                A[i, j] = A[j, i]
+
+
+@njit(cache=True, error_model="numpy")
+def cholesky(A):
+    """Lower factor of A in place (the upper triangle is ignored); False if A is not positive definite."""
+    d = A.shape[0]
+    for k in range(0, d, _PANEL):
+        e = min(k + _PANEL, d)
+        if k > 0:
+            update = np.dot(np.ascontiguousarray(A[k:, :k]), np.ascontiguousarray(A[k:e, :k]).T)
+            for i in range(k, d):
+                for j in range(k, e):
+                    A[i, j] -= update[i - k, j - k]
+        for j in range(k, e):
+            pivot = A[j, j]
+            for m in range(k, j):
+                pivot -= A[j, m] * A[j, m]
+            if not pivot > 0.0:
+                return False
+            pivot = np.sqrt(pivot)
+            A[j, j] = pivot
+            for i in range(j + 1, d):
+                t = A[i, j]
+                for m in range(k, j):
+                    t -= A[i, m] * A[j, m]
+                A[i, j] = t / pivot
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def solve_lower(L, B):
+    """B <- L⁻¹ B, the columns of B (d, m) together."""
+    d, columns = B.shape
+    for k in range(0, d, _PANEL):
+        e = min(k + _PANEL, d)
+        if k > 0:
+            update = np.dot(np.ascontiguousarray(L[k:e, :k]), B[:k])
+            for i in range(k, e):
+                for a in range(columns):
+                    B[i, a] -= update[i - k, a]
+        for i in range(k, e):
+            for m in range(k, i):
+                t = L[i, m]
+                for a in range(columns):
+                    B[i, a] -= t * B[m, a]
+            t = 1.0 / L[i, i]
+            for a in range(columns):
+                B[i, a] *= t
+
+
+@njit(cache=True, error_model="numpy")
+def solve_lower_transposed(L, b):
+    """b <- L⁻ᵀ b."""
+    for i in range(L.shape[0] - 1, -1, -1):
+        b[i] /= L[i, i]
+        t = b[i]
+        for j in range(i):
+            b[j] -= L[i, j] * t
+
+
+@njit(cache=True, error_model="numpy")
+def box_qp(Q, p, s):
+    """Minimise ½ sᵀQs − pᵀs over |s| ≤ 1 from s, in place; Q positive semidefinite with positive diagonal.
+
+    Sweeps over the coordinates find the face; damped Newton steps minimise on it, losing the coordinates that
+    meet a bound (Q may be singular: rows of X depend on each other where there are many kinks). Both only
+    ever lower the objective.
+    """
+    m = p.size
+    free = np.empty(m, np.int64)
+    trial = np.empty(m)
+    g = np.dot(Q, s)
+    for i in range(m):
+        g[i] -= p[i]
+    for _ in range(100):
+        for _ in range(3):
+            largest = 0.0
+            for i in range(m):
+                change = min(1.0, max(-1.0, s[i] - g[i] / Q[i, i])) - s[i]
+                if abs(change) > 1e-14:
+                    s[i] += change
+                    largest = max(largest, abs(change))
+                    for j in range(m):
+                        g[j] += change * Q[i, j]
+        if largest <= 1e-13:
+            return
+        for _ in range(m):
+            k = 0
+            for i in range(m):
+                trial[i] = s[i]
+                if abs(s[i]) < 1.0:
+                    free[k] = i
+                    k += 1
+            if k == 0:
+                break
+            H = np.empty((k, k))
+            step = np.empty(k)
+            for a in range(k):
+                for e in range(a):
+                    H[a, e] = Q[free[a], free[e]]
+                H[a, a] = Q[free[a], free[a]] * (1.0 + 1e-10)
+                step[a] = -g[free[a]]
+            if not cholesky(H):
+                break
+            solve_lower(H, step.reshape((k, 1)))
+            solve_lower_transposed(H, step)
+            room = 1.0
+            for a in range(k):
+                i = free[a]
+                trial[i] = min(1.0, max(-1.0, s[i] + step[a]))
+                if abs(s[i] + step[a]) > 1.0:
+                    room = min(room, (1.0 - s[i] if step[a] > 0.0 else 1.0 + s[i]) / abs(step[a]))
+            bent = room < 1.0
+            g_trial = np.dot(Q, trial)
+            change, predicted = 0.0, 0.0
+            for i in range(m):
+                g_trial[i] -= p[i]
+                change += 0.5 * (trial[i] - s[i]) * (g[i] + g_trial[i])
+                predicted += (trial[i] - s[i]) * g[i]
+            if bent and change > 1e-4 * predicted:  # the projected step fails: go straight to the first bound
+                for a in range(k):
+                    i = free[a]
+                    trial[i] = min(1.0, max(-1.0, s[i] + room * step[a]))
+                    if abs(trial[i]) > 1.0 - 1e-14:
+                        trial[i] = 1.0 if trial[i] > 0.0 else -1.0
+                g_trial = np.dot(Q, trial)
+                for i in range(m):
+                    g_trial[i] -= p[i]
+            for i in range(m):
+                s[i] = trial[i]
+                g[i] = g_trial[i]
+            if not bent:
+                break
+
+
+@njit(cache=True, error_model="numpy")
+def line_search(r, v, tt, td, dd, eps, upper):
+    """Minimiser over t in [0, upper] of the convex R(θ + tδ); v = Xδ, tt = θᵀθ, td = θᵀδ, dd = δᵀδ.
+
+    Newton's method on the slope, kept in a bracket; returns 0 where R goes up at once.
+    """
+    low, high = 0.0, upper
+    t = min(1.0, upper)
+    for _ in range(60):
+        b = np.sqrt(max(tt + 2.0 * t * td + t * t * dd, 0.0))
+        db = (td + t * dd) / b if b > 0.0 else np.sqrt(dd)
+        ddb = (dd - db * db) / b if b > 0.0 else 0.0
+        slope, curvature = 0.0, 0.0
+        for i in range(r.size):
+            a = r[i] - t * v[i]
+            da = (-v[i] if a > 0.0 else v[i]) + eps * db
+            slope += (abs(a) + eps * b) * da
+            curvature += da * da + (abs(a) + eps * b) * eps * ddb
+        if slope > 0.0:
+            high = t
+        elif t == upper:
+            return upper
+        else:
+            low = t
+        newton = t - slope / curvature if curvature > 0.0 else -1.0
+        if abs(newton - t) <= 1e-9 * t:
+            return t
+        t = newton if low < newton < high else 0.5 * (low + high)
+        if high - low <= 1e-12 * upper:
+            break
+    return low
+
+
+@njit(cache=True, error_model="numpy")
+def ridge_start(G, c, y, eps, theta):
+    """Conjugate gradients on (G + λI)θ = c, λ refreshed so that Gaussian residuals make θ stationary.
+
+    With c₁ = E|Z| and v² = ‖r‖²/n, Xᵀsign(r) ≈ c₁ Xᵀr/v turns stationarity of R into a ridge equation with
+    λ = n (ε c₁ v/b + ε²) / (1 + c₁ ε b/v).
+    """
+    n, d = y.size, c.size
+    c1 = np.sqrt(2.0 / np.pi)
+    yy, rr = np.dot(y, y), np.dot(c, c)
+    tolerance = 1e-6 * rr
+    direction, residual, Gt = c.copy(), c.copy(), np.zeros(d)
+    theta[:] = 0.0
+    lam = n * eps * eps + eps * c1 * np.sqrt(n * yy / rr) * np.dot(c, np.dot(G, c)) / rr
+    for _ in range(10):
+        Gd = np.dot(G, direction)
+        a = rr / (np.dot(direction, Gd) + lam * np.dot(direction, direction))
+        for j in range(d):
+            theta[j] += a * direction[j]
+            Gt[j] += a * Gd[j]
+        b = np.sqrt(np.dot(theta, theta))
+        v = np.sqrt(max(yy - 2.0 * np.dot(theta, c) + np.dot(theta, Gt), 1e-30 * yy) / n)
+        lam = n * (c1 * eps * v / b + eps * eps) / (1.0 + c1 * eps * b / v)
+        previous = rr
+        for j in range(d):
+            residual[j] = c[j] - Gt[j] - lam * theta[j]
+        rr = np.dot(residual, residual)
+        if rr <= tolerance:
+            break
+        for j in range(d):
+            direction[j] = residual[j] + (rr / previous) * direction[j]
+
+
+@njit(cache=True, error_model="numpy")
+def scale_start(X, y, eps, c, theta):
+    """Shrink theta to the best point on its ray, or on the ray of c if that one starts uphill."""
+    for _ in range(2):
+        v = np.dot(X, theta)
+        t = line_search(y, v, 0.0, 0.0, np.dot(theta, theta), eps, 4.0)
+        if t > 1e-12:
+            for j in range(c.size):
+                theta[j] *= t
+            return
+        size = np.sqrt(np.dot(theta, theta) / np.dot(c, c))
+        for j in range(c.size):
+            theta[j] = c[j] * size
+
+
+@njit(cache=True, error_model="numpy")
+def _factor_hessian(G, q, t, kink, tau, M):
+    """M <- Cholesky factor of G + τI − q tᵀ − t qᵀ − kink·t tᵀ, its diagonal raised if it must be."""
+    shift = 0.0
+    while shift < 1e6:
+        for j in range(t.size):
+            for k in range(j + 1):
+                M[j, k] = G[j, k] - q[j] * t[k] - t[j] * (q[k] + kink * t[k])
+            M[j, j] += tau + shift * (G[j, j] + tau)
+        if cholesky(M):
+            return True
+        shift = max(1e-12, 100.0 * shift)
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _solve_model(X, r, t, b, eps, rows, M, step, s):
+    """Minimise the model: s on ``rows`` by the programme over the box, step <- −Δθ from the gradient in step.
+
+    M holds the Cholesky factor of the model's Hessian.
+    """
+    d, m = step.size, rows.size
+    solve_lower(M, step.reshape((d, 1)))
+    if m > 0:
+        A = np.empty((d, m))  # derivative of ε b r on the rows, then M^(−1/2) times it
+        for a in range(m):
+            i = rows[a]
+            for j in range(d):
+                A[j, a] = eps * (b * X[i, j] - r[i] * t[j])
+        solve_lower(M, A)
+        Q = np.dot(A.T, A)
+        old = s[rows]
+        new = old.copy()
+        p = np.dot(A.T, step)
+        Qs = np.dot(Q, old)
+        for a in range(m):
+            p[a] += eps * b * r[rows[a]] + Qs[a]
+            if Q[a, a] == 0.0:
+                Q[a, a] = 1.0
+        box_qp(Q, p, new)
+        for a in range(m):
+            s[rows[a]] = new[a]
+            old[a] = new[a] - old[a]
+        back = np.dot(A, old)
+        for j in range(d):
+            step[j] -= back[j]
+    solve_lower_transposed(M, step)
+
+
+@njit(cache=True, error_model="numpy")
+def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
+    """Minimise from theta and s, both in place; s = 0 is a cold start.
+
+    Needs 0 < eps < zero radius and R(theta) < R(0). Once certified, ``extra_steps`` more make θ accurate to
+    rounding (the gap is quadratic in its error). Returns (loss, lower bound, steps).
+    """
+    n, d = X.shape
+    crowd = d + 64  # more rows than can be expected to vanish together
+    r, u, v = y - np.dot(X, theta), np.empty(n), np.empty(n)
+    M = np.empty((d, d))
+    q, t, trial = np.empty(d), np.empty(d), np.empty(d)
+    in_w = np.zeros(n, np.bool_)
+    b = np.sqrt(np.dot(theta, theta))
+    loss = adversarial_loss(r, eps * b)
+    bound = 0.0
+    radius = 3.0 * eps * b * d / n  # the order of the shrinkage of a residual by its own leverage
+    for i in range(n):
+        in_w[i] = s[i] != 0.0 and abs(s[i]) < 1.0
+        v[i] = r[i]
+    last = MAX_STEPS
+    for steps in range(MAX_STEPS + 1):
+        count = 0  # W: s inside the box, or a residual that is small or has just changed sign
+        for i in range(n):
+            if abs(v[i]) <= radius or (v[i] > 0.0) != (r[i] > 0.0):
+                count += 1
+        crowded = count > crowd
+        if crowded:
+            radius *= crowd / count
+        for i in range(n):
+            near = abs(v[i]) <= radius or (not crowded and (v[i] > 0.0) != (r[i] > 0.0))
+            inside = in_w[i] and abs(s[i]) < 1.0
+            if not (in_w[i] and (near or inside)):
+                s[i] = 1.0 if v[i] > 0.0 else -1.0
+            in_w[i] = near or inside
+            r[i] = v[i]
+            u[i] = r[i] + eps * b * s[i]
+        Xtu = np.dot(X.T, u)
+        bound = max(bound, dual_value(u, np.sqrt(np.dot(Xtu, Xtu)), y, eps))
+        if loss - bound <= tol * loss:
+            last = min(last, steps + extra_steps)
+        if steps == last:
+            break
+
+        kink = eps * np.dot(s, r) / b
+        tau = n * eps * eps + kink
+        Gt = np.dot(G, theta)
+        step = np.empty(d)
+        for j in range(d):
+            t[j] = theta[j] / b
+            q[j] = (Xtu[j] - c[j] + Gt[j]) / b  # ε Xᵀs
+            step[j] = tau * theta[j] - Xtu[j]
+        if not _factor_hessian(G, q, t, kink, tau, M):
+            break
+        _solve_model(X, r, t, b, eps, np.flatnonzero(in_w), M, step, s)
+
+        length = 1.0
+        for _ in range(2):
+            for j in range(d):
+                trial[j] = theta[j] - length * step[j]
+            v = y - np.dot(X, trial)
+            b_trial = np.sqrt(np.dot(trial, trial))
+            loss_trial = adversarial_loss(v, eps * b_trial)
+            if length < 1.0 or loss_trial <= loss * (1.0 + 1e-12):  # that much is rounding
+                break
+            for i in range(n):
+                v[i] = r[i] - v[i]
+            length = line_search(r, v, b * b, -np.dot(theta, step), np.dot(step, step), eps, 1.0)
+        if length <= 1e-12:
+            break
+        radius = 0.0
+        for i in range(n):
+            radius += (v[i] - r[i]) ** 2
+        radius = 2.0 * np.sqrt(radius / n)
+        theta[:] = trial
+        b, loss = b_trial, loss_trial
+    return loss, bound, steps
+
+
+@njit(cache=True, error_model="numpy")
+def minimise(X, y, eps, G, c, theta, s, tol, extra_steps):
+    """Newton from a cold start. Overwrites theta (d,) and s (n,)."""
+    s[:] = 0.0
+    ridge_start(G, c, y, eps, theta)
+    scale_start(X, y, eps, c, theta)
+    return newton(X, y, eps, G, c, theta, s, tol, extra_steps)
+
+
+@njit(cache=True, error_model="numpy")
+def follow(X, y, eps, G, c, theta, s, tol, extra_steps):
+    """Newton from a neighbour's theta and s; cold if that point is no better than zero."""
+    b = np.sqrt(np.dot(theta, theta))
+    if b == 0.0 or adversarial_loss(y - np.dot(X, theta), eps * b) >= adversarial_loss(y, 0.0):
+        return minimise(X, y, eps, G, c, theta, s, tol, extra_steps)
+    return newton(X, y, eps, G, c, theta, s, tol, extra_steps)
+
+
+@njit(cache=True, error_model="numpy")
+def follow_path(X, y, eps, G, c, tol, thetas, losses, bounds, zeros):
+    """Minimisers at increasing eps (k,) within (0, zero radius), each started from a line through the last two.
+
+    Fills thetas (k, d), losses, lower bounds and zero residuals (k,); returns the total of Newton steps.
+    """
+    theta, s = np.empty(c.size), np.empty(y.size)
+    total = 0
+    for k in range(eps.size):
+        if k == 0:
+            losses[k], bounds[k], steps = minimise(X, y, eps[k], G, c, theta, s, tol, 0)
+        else:
+            if k > 1:
+                ahead = (eps[k] - eps[k - 1]) / (eps[k - 1] - eps[k - 2])
+                for j in range(c.size):
+                    theta[j] += ahead * (thetas[k - 1, j] - thetas[k - 2, j])
+            losses[k], bounds[k], steps = follow(X, y, eps[k], G, c, theta, s, tol, 0)
+        thetas[k] = theta
+        total += steps
+        for i in range(y.size):
+            zeros[k] += abs(s[i]) < 1.0
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def solve_tall(X, y, eps, tol, theta, s):
+    """Minimise for one data set with d < n in every phase. Returns (loss, lower bound).
+
+    At eps = 0 the bound is 0 if XᵀX is singular to working precision.
+    """
+    n, d = X.shape
+    c = np.dot(X.T, y)
+    total = 0.0
+    for i in range(n):
+        total += abs(y[i])
+    if eps * total >= np.sqrt(np.dot(c, c)):
+        theta[:] = 0.0
+        loss = adversarial_loss(y, 0.0)
+        return loss, loss
+    G = np.dot(X.T, X)
+    if eps > 0.0:
+        loss, bound, _ = minimise(X, y, eps, G, c, theta, s, tol, 0)
+        return loss, bound
+    theta[:] = c
+    if not cholesky(G):
+        return adversarial_loss(y, 0.0), 0.0
+    solve_lower(G, theta.reshape((d, 1)))
+    solve_lower_transposed(G, theta)
+    r = y - np.dot(X, theta)
+    explained = np.dot(X.T, r)
+    solve_lower(G, explained.reshape((d, 1)))
+    loss = adversarial_loss(r, 0.0)
+    return loss, loss - np.dot(explained, explained) / n
+
+
+@njit(cache=True, error_model="numpy")
+def solve_batch(X, y, eps, tol, thetas, losses, bounds):
+    """solve_tall over the first axis of X (m, n, d), y (m, n), eps (m,)."""
+    s = np.empty(y.shape[1])
+    for k in range(y.shape[0]):
+        losses[k], bounds[k] = solve_tall(X[k], y[k], eps[k], tol, thetas[k], s)
+
+
+LOSS, PARAMETER, CLEAN_LOSS = 0, 1, 2
+
+
+@njit(cache=True, error_model="numpy")
+def threshold(X, y, G, c, theta_ls, criterion, target, low, high, f_low, f_high):
+    """Root in (low, high) of f(ε) = criterion at θ̂(ε) less target, f(low) < 0 < f(high).
+
+    LOSS: R(θ̂, ε).  PARAMETER: ‖θ̂ − θ̂(0)‖.  CLEAN_LOSS: R(θ̂, 0). Regula falsi with the weights of Anderson
+    and Björck on the solution path. Returns (ε, solves, worst relative gap met).
+    """
+    theta, s = theta_ls.copy(), np.zeros(y.size)
+    worst, x = 0.0, low
+    for solves in range(1, 200):
+        previous = x
+        x = high - f_high * (high - low) / (f_high - f_low)
+        if not low < x < high:
+            x = 0.5 * (low + high)
+        if solves == 1:
+            loss, bound, _ = minimise(X, y, x, G, c, theta, s, 1e-10, 1)
+        else:
+            loss, bound, _ = follow(X, y, x, G, c, theta, s, 1e-10, 1)
+        worst = max(worst, (loss - bound) / loss)
+        if criterion == PARAMETER:
+            f = 0.0
+            for j in range(c.size):
+                f += (theta[j] - theta_ls[j]) ** 2
+            f = np.sqrt(f) - target
+        elif criterion == CLEAN_LOSS:
+            f = adversarial_loss(y - np.dot(X, theta), 0.0) - target
+        else:
+            f = loss - target
+        if f == 0.0 or abs(x - previous) <= 1e-10 * x or high - low <= 1e-10 * x:
+            break
+        if f > 0.0:
+            high_moved = 1.0 - f / f_high
+            f_low *= 1.0 if solves == 1 or previous == low else (high_moved if high_moved > 0.0 else 0.5)
+            high, f_high = x, f
+        else:
+            low_moved = 1.0 - f / f_low
+            f_high *= 1.0 if solves == 1 or previous == high else (low_moved if low_moved > 0.0 else 0.5)
+            low, f_low = x, f
+    return x, solves, worst

@@ -1,0 +1,101 @@
+"""Coordinates in which an adversarial problem is small and well scaled.
+
+The loss depends on θ through Xθ and ‖θ‖ only, so any X = F Bᵀ with BᵀB = I turns it into the same problem
+for F in φ = Bᵀθ; the minimiser has no part outside the range of B.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack, qr, solve_triangular
+from scipy.linalg.blas import dsyrk
+
+from linphase._kernels.regression import fill_upper
+from linphase.problem import Array
+
+
+def gram(A: Array) -> Array:
+    """AᵀA in C order, by half the products of a matrix multiplication."""
+    G = dsyrk(1.0, A.T).T
+    fill_upper(G)
+    return G
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """The problem in φ.
+
+    Attributes
+    ----------
+    F : ndarray, shape (n, k)
+        Takes the place of X.
+    G : ndarray, shape (k, k)
+        FᵀF.
+    back : callable
+        φ -> θ.
+    inverse : callable or None
+        (b, transposed) -> F⁻¹b or F⁻ᵀb if F is square and regular: then some θ interpolates any y.
+    """
+
+    F: Array
+    G: Array
+    back: Callable[[Array], Array]
+    inverse: Callable[[Array, bool], Array] | None = None
+
+    def interpolator(self, y: Array) -> tuple[Array, Array] | None:
+        """φ with Fφ = y and α with Fᵀα = φ; None if F is not square and regular."""
+        if self.inverse is None:
+            return None
+        phi = self.inverse(y, False)
+        return phi, self.inverse(phi, True)
+
+    def interpolation_radius(self, y: Array) -> float:
+        """Largest ε at which the interpolator is optimal, ‖φ‖ / (n‖α‖_∞); 0 if F is not square and regular."""
+        found = self.interpolator(y)
+        if found is None or not y.any():
+            return 0.0
+        return float(np.linalg.norm(found[0]) / (len(y) * np.abs(found[1]).max()))
+
+
+def direct(X: Array) -> Coordinates | None:
+    """X itself if it is longer than wide, else the Cholesky factor of XXᵀ; None if that is singular."""
+    n, d = X.shape
+    if d < n:
+        return Coordinates(X, gram(X), lambda phi: phi)
+    L, info = lapack.dpotrf(gram(X.T), lower=1, clean=1)
+    if info != 0:
+        return None
+    L = np.ascontiguousarray(L)
+
+    def inverse(b: Array, transposed: bool) -> Array:
+        return np.asarray(solve_triangular(L, b, trans=int(transposed), lower=True))
+
+    return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), inverse)
+
+
+def singular(X: Array) -> Coordinates:
+    """Left singular vectors times singular values, accurate for columns of any scale and any rank.
+
+    Rank is decided by pivoted QR on columns of unit length; the one-sided Jacobi method then finds the small
+    singular values of the graded triangle to high relative accuracy.
+    """
+    scale = np.linalg.norm(X, axis=0)
+    scale[scale == 0.0] = 1.0
+    Q, R, order = qr(X / scale, mode="economic", pivoting=True)
+    diagonal = np.abs(np.diag(R))
+    rank = max(1, int(np.count_nonzero(diagonal > 1e-13 * diagonal[0])))
+    T = np.empty((rank, X.shape[1]))
+    T[:, order] = R[:rank] * scale[order]
+    sigma, right, left, work, _, info = lapack.dgejsv(T.T, joba=2, jobr=0)  # Tᵀ = right · sigma · leftᵀ
+    if info != 0:
+        raise ArithmeticError(f"the singular value decomposition of X failed (LAPACK dgejsv, info {info})")
+    kept = sigma > 1e-30 * sigma[0]
+    right, sigma = right[:, kept], sigma[kept] * (work[0] / work[1])
+    U = Q[:, :rank] @ left[:, kept]
+    F = np.ascontiguousarray(U * sigma)
+
+    def inverse(b: Array, transposed: bool) -> Array:
+        return np.asarray(U @ (b / sigma) if transposed else (U.T @ b) / sigma)
+
+    return Coordinates(F, gram(F), lambda phi: right @ phi, inverse if sigma.size == len(X) else None)

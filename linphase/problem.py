@@ -1,0 +1,142 @@
+"""The empirical problem: squared loss under an L2 attack on the inputs.
+
+The inner maximum over perturbations of length ε is explicit,
+
+    R(θ, ε) = (1/n) Σ_i max_{‖z‖₂ ≤ ε} (y_i − (x_i + z)ᵀθ)² = (1/n) Σ_i (|y_i − x_iᵀθ| + ε‖θ‖₂)²,
+
+convex, and not smooth where a residual or θ is zero.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from linphase._kernels.regression import adversarial_loss, dual_value
+
+_LARGEST = 1e60  # squares and fourth powers of the data stay finite
+
+Array = NDArray[np.float64]
+
+
+def check_real(name: str, value: Any, ndim: int) -> Array:
+    """Return a C-ordered float64 array of ``ndim`` dimensions with finite entries, or raise."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "buifO":
+            raise TypeError
+        array = np.ascontiguousarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {value!r:.60}") from None
+    if array.ndim != ndim or array.size == 0:
+        raise ValueError(f"{name} must be a nonempty array of {ndim} dimension(s), got shape {array.shape}")
+    largest = max(-array.min(), array.max())
+    if not largest <= _LARGEST:
+        raise ValueError(f"{name} must be finite and below {_LARGEST:g} in size, got an entry of {largest}")
+    return array
+
+
+def check_data(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Return X (n, d) and y (n,) as float64 in C order, or raise a sentence that says what is wrong."""
+    X, y = check_real("X", X, 2), check_real("y", y, 1)
+    if len(X) != len(y):
+        raise ValueError(f"X and y must have the same length, got {len(X)} rows and {len(y)} responses")
+    return X, y
+
+
+def check_eps(eps: Any, name: str = "eps") -> float:
+    """Return an attack strength as a float, or raise if it is not a finite number ≥ 0."""
+    try:
+        value = float(eps)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, got {eps!r:.60}") from None
+    if not 0.0 <= value <= _LARGEST:
+        raise ValueError(f"{name} must be finite, at least 0 and below {_LARGEST:g}, got {value}")
+    return value
+
+
+@dataclass(frozen=True)
+class AdversarialProblem:
+    """L2-adversarial least squares on one data set.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+        Inputs.
+    y : array_like, shape (n,)
+        Responses.
+    eps : float
+        Attack strength ε ≥ 0, the L2 length of a perturbation of one row of X (in the units of X).
+
+    Raises
+    ------
+    TypeError
+        If an argument does not hold real numbers.
+    ValueError
+        If X or y is empty, not finite, of the wrong dimension or of different length, or ε < 0.
+    """
+
+    X: Array
+    y: Array
+    eps: float
+
+    def __post_init__(self) -> None:
+        X, y = check_data(self.X, self.y)
+        object.__setattr__(self, "X", X)
+        object.__setattr__(self, "y", y)
+        object.__setattr__(self, "eps", check_eps(self.eps))
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return self.X.shape[1]
+
+    def _theta(self, theta: ArrayLike) -> Array:
+        theta = check_real("theta", theta, 1)
+        if theta.shape != (self.d,):
+            raise ValueError(f"theta must have shape ({self.d},), got {theta.shape}")
+        return theta
+
+    def loss(self, theta: ArrayLike) -> float:
+        """Adversarial training loss R(θ, ε), a mean over rows."""
+        theta = self._theta(theta)
+        radius = self.eps * math.sqrt(theta @ theta)
+        return float(adversarial_loss(self.y - self.X @ theta, radius))
+
+    def subgradient(self, theta: ArrayLike) -> Array:
+        """One subgradient of R(·, ε), shape (d,): sign(0) and the direction of θ = 0 count as 0."""
+        theta = self._theta(theta)
+        r = self.y - self.X @ theta
+        b = math.sqrt(theta @ theta)
+        a = np.abs(r) + self.eps * b
+        g = -(self.X.T @ (a * np.sign(r)))
+        if b > 0.0:
+            g += (self.eps * a.sum() / b) * theta
+        return g * (2.0 / self.n)
+
+    def dual_bound(self, u: ArrayLike) -> float:
+        """Lower bound on min R(·, ε) from any u, shape (n,) (weak duality).
+
+        For |u| ≤ v and ‖Xᵀu‖₂ ≤ ε Σv, uᵀy − (n/4) Σv² is a lower bound; v is the best one for u, and the
+        scale of u is optimised. ‖Xᵀu‖ counts as smaller by the rounding error of its inner products where u
+        would be infeasible without: the bound is that of data changed by as much as the last digit.
+        """
+        u = check_real("u", u, 1)
+        if u.shape != (self.n,):
+            raise ValueError(f"u must have shape ({self.n},), got {u.shape}")
+        return float(dual_value(u, self._norm_xtu(u), self.y, self.eps))
+
+    def _norm_xtu(self, u: Array) -> float:
+        g = self.X.T @ u
+        size = math.sqrt(g @ g)
+        if size > self.eps * np.abs(u).sum():
+            rounding = np.finfo(float).eps * math.sqrt(self.n) * (np.abs(self.X).T @ np.abs(u))
+            size = max(0.0, size - math.sqrt(rounding @ rounding))
+        return size

@@ -1,0 +1,98 @@
+"""The command line of a study."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NoReturn
+
+from linphase.study.blocks import StudyError
+from linphase.study.engine import run
+from linphase.study.model import Options, Study
+
+KEPT = "finished blocks are kept, and the same command goes on from them"
+
+
+def main(study: Study, argv: Sequence[str] | None = None) -> int:
+    """Run a study from the command line and return its exit code.
+
+    Returns
+    -------
+    int
+        0; 1 if a claim contradicts its expectation or stays inconclusive at full scale (see `run`); 2 for bad
+        input or a failed block; 130 after Ctrl-C.
+    """
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="replace")  # claims have Greek letters, a terminal may not
+    try:
+        options = _options(study, argv)
+        return run(study, options)
+    except SystemExit as ready:  # argparse: -h or bad input
+        return int(ready.code or 0)
+    except KeyboardInterrupt:
+        print(f"{study.name} was interrupted: {KEPT}.", file=sys.stderr)
+        return 130
+    except StudyError as error:
+        sentence, details = error.args
+        print(f"{details}{study.name}: {sentence}; {KEPT}.", file=sys.stderr)
+    except BrokenProcessPool:
+        reason = "a worker was killed, perhaps for want of memory (try --jobs 1)"
+        print(f"{study.name}: {reason}; {KEPT}.", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one sentence."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _options(study: Study, argv: Sequence[str] | None) -> Options:
+    out, quick_out = Path("out") / study.name, Path("out") / f"{study.name}-quick"
+    parser = _Parser(description=study.about, allow_abbrev=False)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="small grids, few replicates: proves little")
+    add("--reps", type=_at_least(1), metavar="N", help="replicates per setting (default: varies)")
+    add("--seed", type=_at_least(0), default=0, metavar="N", help="seed of all random numbers (default: 0)")
+    add("--jobs", type=_at_least(1), metavar="N", help="worker processes (default: one for each core)")
+    add("--out", type=Path, metavar="FOLDER", help=f"outputs (default: {out}, or {quick_out})")
+    add("--fresh", action="store_true", help="compute again the blocks that an earlier run has finished")
+    add("--no-figure", action="store_true", help="draw no figures")
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = ", ".join(flag for action in parser._actions for flag in action.option_strings)
+        parser.error(f"unknown argument {unknown[0]}, allowed are {flags}")
+    folder = given.out or (quick_out if given.quick else out)
+    if reason := _unwritable(folder):
+        parser.error(f"argument --out: must be a folder that can be written, got {folder} ({reason})")
+    jobs = given.jobs or _cores()
+    return Options(folder, given.quick, given.reps, given.seed, jobs, given.fresh, not given.no_figure)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text}")
+        return int(text)
+
+    return number
+
+
+def _unwritable(folder: Path) -> str | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _cores() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())

@@ -1,0 +1,131 @@
+"""A study from its experiments to its files and its exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeVar
+
+from linphase.study.blocks import Block, StudyError, compute, find, gather, one_thread, plan
+from linphase.study.model import Cell, Experiment, Options, Report, Study, Values
+from linphase.study.record import recorded, redraw, save, save_run, simulations
+from linphase.study.show import claims_table
+from linphase.study.tables import compare
+
+
+def run(study: Study, options: Options) -> int:
+    """Run a study, write its outputs to ``options.out`` and print its claims.
+
+    Returns
+    -------
+    int
+        1 if a claim contradicts its expectation, or is inconclusive although neither ``quick`` nor fewer
+        replicates excuse it; else 0.
+
+    Raises
+    ------
+    StudyError
+        If a block fails, or there are too few replicates for a report.
+    """
+    start = time.perf_counter()
+    experiments = _distinct("part", ((part.name, list(part.experiments(options))) for part in study.parts))
+    every = _distinct("experiment", ((e.name, e) for part in experiments.values() for e in part))
+    blocks = plan(list(every.values()), options)
+    folder = options.out / "blocks"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {} if options.fresh else find(blocks, folder)
+    values = _compute(study, options, blocks, found, folder)
+
+    reports = _reports(study, options, gather(blocks, values), experiments)
+    from linphase.evidence import decide
+
+    verdicts = decide([claim for report in reports.values() for claim in report.claims])
+    rows = {name: report.rows for name, report in reports.items()}
+    figures = _distinct("figure", (item for report in reports.values() for item in report.figures.items()))
+    files = save(options.out, study, rows, verdicts, figures)
+    if options.figures:
+        files += redraw(study, options.out, options.out)
+    seconds = time.perf_counter() - start
+    digest = blake2b("".join(block.file for block in blocks).encode(), digest_size=16).hexdigest()
+    counts = {"computed": len(blocks) - len(found), "found": len(found)}
+    save_run(
+        options,
+        files,
+        {"study": study.name, "seconds": round(seconds, 2), "blocks": counts, "digest": digest},
+    )
+
+    print(claims_table(verdicts))
+    print(f"{seconds:.0f} s; {', '.join(path.name for path in files)} and run.json are in {options.out}")
+    if not options.quick:
+        print(_comparison(study, options))
+    excused = options.quick or any(_fewer(e, options) for e in every.values())
+    return int(any(v.status != v.expected and not (excused and v.status == "inconclusive") for v in verdicts))
+
+
+T = TypeVar("T")
+
+
+def _distinct(kind: str, items: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, item in items:
+        if name in found:
+            raise ValueError(f"{kind}s of a study must have distinct names, {name!r} comes twice")
+        found[name] = item
+    return found
+
+
+def _compute(
+    study: Study, options: Options, blocks: Sequence[Block], found: Mapping[int, Values], folder: Path
+) -> dict[int, Values]:
+    from tqdm import tqdm
+
+    values = dict(found)
+    missing = {i: block for i, block in enumerate(blocks) if i not in found}
+    counts = f"{len(missing)} blocks to compute, {len(found)} found"
+    print(f"{study.name}: {counts}, {options.jobs} worker(s)", flush=True)
+    if missing and study.warm is not None:
+        study.warm()
+    with tqdm(total=len(missing), unit="block", leave=False, disable=not sys.stderr.isatty()) as bar:
+        for i, result in compute(missing, folder, options.jobs):
+            values[i] = result
+            bar.update()
+    return values
+
+
+def _reports(
+    study: Study,
+    options: Options,
+    cells: Mapping[str, Sequence[Cell]],
+    experiments: Mapping[str, Sequence[Experiment]],
+) -> dict[str, Report]:
+    reports = {}
+    for part in study.parts:
+        own = {experiment.name: cells[experiment.name] for experiment in experiments[part.name]}
+        try:
+            with one_thread():
+                reports[part.name] = part.report(own, options)
+        except ValueError as error:
+            if not any(_fewer(experiment, options) for experiment in experiments[part.name]):
+                raise
+            sentence = f"--reps {options.reps} is too few for the report of {part.name}: {error}"
+            raise StudyError(sentence, "") from error
+    return reports
+
+
+def _fewer(experiment: Experiment, options: Options) -> bool:
+    """Tell whether --reps gives an experiment fewer replicates than its own number."""
+    return any(experiment.replicates(s, options.reps) < experiment.replicates(s) for s in experiment.settings)
+
+
+def _comparison(study: Study, options: Options) -> str:
+    folders = [folder / "results" / study.name for folder in simulations()]
+    committed = next((folder for folder in folders if (folder / "table.csv").is_file()), None)
+    if committed is None:
+        return "There is no committed table to compare with."
+    ours, theirs = ((folder / "table.csv").read_text(encoding="utf-8") for folder in (options.out, committed))
+    seed = recorded(committed).get("arguments", {}).get("seed", options.seed)
+    other = f" (which has seed {seed})" if seed != options.seed else ""
+    return f"table.csv {compare(ours, theirs)}{other}."
