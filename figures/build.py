@@ -16,7 +16,7 @@ def main() -> None:
     """Draw the figures of each simulation that has committed results."""
     sys.path.insert(0, str(ROOT / "simulations"))
     for record in sorted((ROOT / "simulations" / "results").glob("*/run.json")):
-        study = importlib.import_module(record.parent.name).study
+        study = importlib.import_module(record.parent.name).STUDY
         for path in redraw(study, record.parent, ROOT / "figures"):
             print(path.relative_to(ROOT))
 

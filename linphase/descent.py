@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from linphase._kernels.descent import descend
+from linphase.checks import check_count, check_rng, check_steps
 from linphase.problem import AdversarialProblem, Array, check_data, check_eps, check_real
 
 _RESIDUALS = 1 << 22  # residuals held at a time when the losses are computed: 32 MB
@@ -109,14 +110,14 @@ def gradient_descent(
     FloatingPointError
         If an iterate is not finite: the step is too large.
     """
-    _check_count("n_steps", n_steps)
+    check_count("n_steps", n_steps)
     if batch_size is not None:
         _check_batch_size(batch_size, problem.n)
-        _check_rng(rng)
+        check_rng(rng)
     if step is None:
         critical = critical_step(problem, batch_size)
         step = critical / 2 if math.isfinite(critical) else 1.0
-    steps = _steps(step, n_steps)
+    steps = check_steps(step, n_steps)
     origin = _start(start, problem.d)
     if problem.eps == 0 and batch_size is None:
         thetas = _clean_descent(problem, steps, origin)
@@ -172,8 +173,8 @@ def gradient_descent_batch(
     if y.shape != X.shape[:2]:
         raise ValueError(f"y must have shape {X.shape[:2]} to go with X, got {y.shape}")
     strengths = _strengths(eps)
-    _check_count("n_steps", n_steps)
-    steps = _steps(step, n_steps)
+    check_count("n_steps", n_steps)
+    steps = check_steps(step, n_steps)
     thetas = np.empty((len(X), len(strengths), n_steps + 1, X.shape[2]))
     thetas[:, :, 0] = _start(start, X.shape[2])
     whole = _batches(X.shape[1], n_steps)
@@ -224,9 +225,9 @@ def noise_augmented_descent(
     """
     X, y = check_data(X, y)
     strengths = _strengths(eps)
-    _check_rng(rng)
-    _check_count("n_steps", n_steps)
-    steps = _steps(step, n_steps)
+    check_rng(rng)
+    check_count("n_steps", n_steps)
+    steps = check_steps(step, n_steps)
     n, d = X.shape
     size = strengths[:, None] / math.sqrt(d)
     thetas = np.empty((len(strengths), n_steps + 1, d))
@@ -287,15 +288,6 @@ def _batches(
     return np.concatenate(orders).reshape(-1, batch_size)[:n_steps]
 
 
-def _steps(step: ArrayLike, n_steps: int) -> Array:
-    steps = check_real("step", np.atleast_1d(step), 1)
-    if len(steps) not in (1, n_steps):
-        raise ValueError(f"step must be a number or have shape ({n_steps},), got {len(steps)} entries")
-    if not (steps > 0).all():
-        raise ValueError(f"step must be positive, got {steps.min()}")
-    return np.ascontiguousarray(np.broadcast_to(steps, n_steps))
-
-
 def _strengths(eps: ArrayLike) -> Array:
     strengths = check_real("eps", np.atleast_1d(eps), 1)
     check_eps(strengths.min())
@@ -311,22 +303,10 @@ def _start(start: ArrayLike | None, d: int) -> Array:
     return origin
 
 
-def _check_count(name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {count!r}")
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1, got {count}")
-
-
 def _check_batch_size(batch_size: int, n: int) -> None:
-    _check_count("batch_size", batch_size)
+    check_count("batch_size", batch_size)
     if batch_size > n:
         raise ValueError(f"batch_size must be at most n = {n}, got {batch_size}")
-
-
-def _check_rng(rng: np.random.Generator | None) -> None:
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy Generator, as stream() returns, got {rng!r}")
 
 
 def _divergence(

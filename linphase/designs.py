@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
+from linphase.checks import check_count, check_scale
 from linphase.problem import Array, check_real
 
 MEAN_ABS = math.sqrt(2 / math.pi)
@@ -41,13 +42,9 @@ class GaussianDesign:
 
     def __post_init__(self) -> None:
         for name in ("n", "d"):
-            count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-                raise TypeError(f"{name} must be an integer, got {count!r}")
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+            check_count(name, getattr(self, name))
         for name in ("signal", "noise"):
-            _check_scale(name, getattr(self, name))
+            check_scale(name, getattr(self, name))
 
     @property
     def theta0(self) -> Array:
@@ -98,7 +95,7 @@ class GaussianDesign:
         ValueError
             If eps is negative or not finite.
         """
-        _check_scale("eps", eps)
+        check_scale("eps", eps)
         s, c = self.signal, MEAN_ABS * eps
 
         def slope(k: float) -> float:  # the risk's derivative at k theta0, over 2 s
@@ -147,15 +144,8 @@ def fixed_design_std_norm(X: ArrayLike, noise: float = 1.0) -> float:
     TypeError, ValueError
         If X is not a finite matrix, or noise is no number, negative or not finite.
     """
-    _check_scale("noise", noise)
+    check_scale("noise", noise)
     X = check_real("X", X, 2)
     s = np.linalg.svd(X, compute_uv=False)
     s = s[s > max(X.shape) * np.finfo(np.float64).eps * s[0]]
     return noise * math.sqrt((1 / s**2).sum())
-
-
-def _check_scale(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and at least 0, got {value}")

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from linphase._kernels import two_layer as kernel
-from linphase.descent import Trajectory, _check_count, _check_rng, _steps, critical_step, gradient_descent
+from linphase.checks import check_count, check_rng, check_scale, check_steps
+from linphase.descent import Trajectory, critical_step, gradient_descent
 from linphase.problem import AdversarialProblem, Array, check_real
 
 
@@ -211,22 +212,19 @@ def two_layer_descent(
     FloatingPointError
         If the weights or losses are not finite: the step is too large.
     """
-    _check_count("width", width)
-    _check_rng(rng)
+    check_count("width", width)
+    check_rng(rng)
     phi = ACTIVATIONS[_choice("activation", activation, ACTIVATIONS)]
     _choice("signs", signs, ("random", "balanced", "equal"))
     if signs == "balanced" and width % 2:
         raise ValueError(f"width must be even for signs='balanced', got {width}")
     _choice("init", init, ("vanishing", "lazy"))
-    if isinstance(xi, bool) or not isinstance(xi, (int, float, np.number)):
-        raise TypeError(f"xi must be a real number, got {xi!r:.60}")
-    if not 0 <= xi < math.inf:
-        raise ValueError(f"xi must be finite and at least 0, got {xi}")
-    _check_count("n_steps", n_steps)
+    check_scale("xi", xi)
+    check_count("n_steps", n_steps)
     if step is None:
         critical = critical_step(problem)
         step = critical / 2 / phi.slope**2 if math.isfinite(critical) else 1.0
-    steps = _steps(step, n_steps)
+    steps = check_steps(step, n_steps)
     ascent = _attack_steps(attack, attack_steps)
     record = np.empty((0, problem.d)) if points is None else _points(points, problem.d, "points")
 
@@ -260,7 +258,7 @@ def _second_layer(signs: Array, activation: Activation) -> tuple[Array, float]:
 
 def _attack_steps(attack: str, attack_steps: int) -> int:
     _choice("attack", attack, ("fgm", "pgd"))
-    _check_count("attack_steps", attack_steps)
+    check_count("attack_steps", attack_steps)
     return int(attack_steps) if attack == "pgd" else 1
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(linphase.__file__).parent
 # A module imports from its own layer or one below. Every module stands in one.
 LAYERS = [
     {"_kernels", "streams"},
-    {"problem", "designs", "estimates", "evidence"},
+    {"problem", "checks", "designs", "estimates", "evidence"},
     {"coordinates", "radii", "solver", "batch", "descent", "two_layer", "asymptotics"},
     {"critical"},
     {"study", "plotting", "estimator"},

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -294,6 +295,12 @@ def test_launched_by_name(toy):
     assert "4 of 4 claims are as expected" in out
 
 
+def test_the_import_is_light(tmp_path):
+    slow = "{'joblib', 'tqdm', 'matplotlib', 'pandas', 'statsmodels', 'torch', 'linphase.evidence'}"
+    out, _ = ended(start(tmp_path, "-c", f"import sys, linphase.study; print({slow} & set(sys.modules))"))
+    assert out == "set()\n"
+
+
 # ----------------------------------------------------------------------------------------------- digest
 
 
@@ -405,7 +412,7 @@ def test_imports_are_followed_wherever_they_stand(tmp_path, monkeypatch):
     assert libraries == {"os", "numpy"}
 
 
-LOCK = time.sleep, open(os.devnull)  # noqa: SIM115
+LOCK = time.sleep, threading.Lock()
 
 
 def test_what_cannot_be_told_is_refused():

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,10 +84,17 @@ def compute(blocks: Mapping[int, Block], folder: Path, jobs: int) -> Iterator[tu
         for i, b in blocks.items()
     )
     with joblib.parallel_config("loky", inner_max_num_threads=1):
-        done = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)(tasks)
-        for i, values in done:
-            write(folder / blocks[i].file, pack(values))
-            yield i, values
+        parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+        with _interrupt_ignored():
+            done = parallel(tasks)  # starts the workers
+        try:
+            for i, values in done:
+                write(folder / blocks[i].file, pack(values))
+                yield i, values
+        finally:
+            with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
+                warnings.simplefilter("ignore")
+                done.close()
 
 
 def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, list[Cell]]:
@@ -120,6 +128,19 @@ def one_thread() -> Iterator[None]:
         finally:
             if numba and before > 1:
                 numba.set_num_threads(before)
+
+
+@contextmanager
+def _interrupt_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment: processes that are started in it do so from their first import on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _task(
