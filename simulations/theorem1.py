@@ -7,12 +7,12 @@ with a verdict; Figures 1, 7 and 2.
 import sys
 
 try:
-    import linphase as lp
     from claims import boundary, convergence, large_attack, noise, p_values, small_attack, trajectories
+
+    import linphase as lp
     from linphase.study import Study, main
 except ModuleNotFoundError as missing:
-    sys.exit(f"{missing.name} is not installed: `make theorem1`, or `pip install -e .` where pyproject.toml is")
-
+    sys.exit(f"{missing.name} is not installed: run `make theorem1`, or `pip install -e .` in its folder")
 
 
 def warm() -> None:

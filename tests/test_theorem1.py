@@ -48,7 +48,9 @@ def fit(cells, factor):
     scaled = [evidence.Estimate(e.value / f, e.se / f, e.df, e.n) for e, f in zip(cells, factor, strict=True)]
     exponents = evidence.regression({"d": np.log(d), "n": np.log(n)}, [e.log() for e in scaled])
     root = np.sqrt(d / n)
-    per_root = [evidence.Estimate(e.value / q, e.se / q, e.df, e.n) for e, q in zip(scaled, root, strict=True)]
+    per_root = [
+        evidence.Estimate(e.value / q, e.se / q, e.df, e.n) for e, q in zip(scaled, root, strict=True)
+    ]
     return exponents["d"], exponents["n"], evidence.combine(np.full(len(root), 1 / len(root)), per_root)
 
 
@@ -58,7 +60,9 @@ def statuses(cells, factor):
     claims = [
         evidence.equivalent("exponent of d", "1/2", d, 0.5, 0.05, (0.25, 1.0)),
         evidence.equivalent("exponent of n", "-1/2", n, -0.5, 0.05, (-0.25, -1.0)),
-        evidence.equivalent("constant", "sqrt(pi/2)", constant, math.sqrt(math.pi / 2), 0.05, (1.0, math.sqrt(math.pi))),
+        evidence.equivalent(
+            "constant", "sqrt(pi/2)", constant, math.sqrt(math.pi / 2), 0.05, (1.0, math.sqrt(math.pi))
+        ),
     ]
     return [verdict.status for verdict in evidence.decide(claims, alpha=0.01)]
 
@@ -117,7 +121,15 @@ def test_quick_run_of_the_script(tmp_path, monkeypatch):
     assert main(theorem1.STUDY, ["--quick", "--jobs", "1", "--out", str(tmp_path / "run")]) == 0
     verdicts = json.loads((tmp_path / "run" / "verdict.json").read_text())
     text = json.dumps(verdicts)
-    for part in ("small attack", "convergence", "zero radius", "large attack", "boundary", "p-values", "Remark 2"):
+    for part in (
+        "small attack",
+        "convergence",
+        "zero radius",
+        "large attack",
+        "boundary",
+        "p-values",
+        "Remark 2",
+    ):
         assert part in text
     names = {path.stem for path in (tmp_path / "run").glob("*.png")}
     assert names >= {"trajectories", "distances", "p_values", "boundary", "small_attack", "noise", "wander"}

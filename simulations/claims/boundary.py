@@ -18,7 +18,7 @@ import numpy as np
 from linphase import asymptotics, critical, evidence, plotting
 from linphase.designs import GaussianDesign
 from linphase.streams import stream
-from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
+from linphase.study import Experiment, Options, Part, Report, Results, row
 
 CONSTANT = math.sqrt(math.pi / 2)
 KAPPA = math.pi / 2 - 1
@@ -29,7 +29,7 @@ GRID = {(1000, 5): 60, (1000, 10): 60, (4000, 5): 40, (4000, 10): 40, (4000, 40)
 GRID |= {(16000, 5): 24, (16000, 20): 16, (16000, 80): 8, (64000, 5): 8, (64000, 20): 6}
 QUICK = {(500, 2): 12, (500, 5): 12, (2000, 2): 12, (2000, 20): 8, (8000, 5): 6}
 CURVES: dict[str, dict[tuple[int, int], int]] = {
-    "d = n^(3/4)": {(6400, 716): 20, (2500, 354): 40, (800, 150): 150, (200, 53): 800},
+    "d = n^(3/4)": {(6400, 716): 30, (2500, 354): 80, (800, 150): 300, (200, 53): 1500},
     "d = n^(1/2)": {(25600, 160): 10, (6400, 80): 20, (1600, 40): 80, (400, 20): 300, (256, 16): 400},
     "d = n/10": {(4000, 400): 40, (1600, 160): 80, (400, 40): 300, (40, 4): 2000},
 }
@@ -68,7 +68,11 @@ def experiments(options: Options) -> list[Experiment]:
             Experiment(
                 f"boundary-{number}",
                 block,
-                [{"regime": regime, "n": n, "d": d} for n, d in sizes if not options.quick or n * d <= 70_000],
+                [
+                    {"regime": regime, "n": n, "d": d}
+                    for n, d in sizes
+                    if not options.quick or n * d <= 130_000
+                ],
                 lambda s, sizes=sizes: min(sizes[s["n"], s["d"]], 40 if options.quick else 2000),
                 _block_size,
             )
@@ -80,79 +84,67 @@ def _block_size(setting: Mapping[str, Any]) -> int:
     return max(1, 2_000_000 // (setting["n"] * setting["d"]))
 
 
-def _estimates(cells: Sequence[Cell]) -> list[evidence.Estimate]:
-    return [evidence.mean(cell.values["eps"]) for cell in cells]
-
-
-def _column(cells: Sequence[Cell], name: str) -> np.ndarray:
-    return np.array([cell.setting[name] for cell in cells], dtype=float)
+def _scaled(estimates: Sequence[evidence.Estimate], factors: np.ndarray) -> list[evidence.Estimate]:
+    return [
+        evidence.Estimate(e.value / f, e.se / f, e.df, e.n) for e, f in zip(estimates, factors, strict=True)
+    ]
 
 
 def report(results: Results, options: Options) -> Report:
     """Exponents of d and n, raw and with the next order; the constant; the three regimes."""
-    grid = next(cells for name, cells in results.items() if name == "boundary-grid")
-    n, d = _column(grid, "n"), _column(grid, "d")
-    q = np.sqrt(d / n)
-    estimates = _estimates(grid)
-    columns = {"d": np.log(d), "n": np.log(n)}
-    claims, rows = [], [row(e, experiment="eps_P", n=int(a), d=int(b)) for e, a, b in zip(estimates, n, d)]
-    corrected = [
-        evidence.Estimate(e.value / b, e.se / b, e.df, e.n) for e, b in zip(estimates, next_order(q), strict=True)
-    ]
-    for kind, cells in (("raw", estimates), ("next order", corrected)):
-        fit = evidence.regression(columns, [cell.log() for cell in cells])
-        for name, sign in (("d", 1), ("n", -1)):
-            rivals = (sign * 0.25, sign * 1.0)
-            title = f"boundary: exponent of {name}, {kind}"
-            claims.append(evidence.equivalent(title, SAYS, fit[name], sign * 0.5, 0.03, rivals))
-            rows.append(row(fit[name], experiment=title))
-    per_root = [evidence.Estimate(e.value / b, e.se / b, e.df, e.n) for e, b in zip(corrected, q, strict=True)]
-    constant = evidence.combine(np.full(len(per_root), 1 / len(per_root)), per_root)
-    note = "sqrt(pi/2), free of signal and noise"
-    claims.append(
-        evidence.equivalent("boundary: leading constant", SAYS, constant, CONSTANT, 0.02, (1.0, 2.0), note=note)
-    )
-    rows.append(row(constant, experiment="boundary: leading constant"))
-
+    claims: list[evidence.Claim] = []
+    rows: list[dict[str, Any]] = []
     figure: dict[str, list[Any]] = {name: [] for name in ("regime", "n", "d", "eps", "low", "high")}
-
-    def draw_points(label: str, cells: Sequence[Cell]) -> None:
-        for cell, e in zip(cells, _estimates(cells), strict=True):
-            low, high = e.interval()
-            entries = (label, cell.setting["n"], cell.setting["d"], e.value, low, high)
-            for key, value in zip(figure, entries, strict=True):
-                figure[key].append(value)
-
-    draw_points("d fixed", grid)
     for cells in results.values():
-        if cells is grid:
-            continue
-        regime = str(cells[0].setting["regime"])
-        draw_points(regime, cells)
-        estimates, n, d = _estimates(cells), _column(cells, "n"), _column(cells, "d")
-        rows += [row(e, experiment="eps_P", regime=regime, n=int(a), d=int(b)) for e, a, b in zip(estimates, n, d)]
-        if regime == "d = n/10":
-            last = estimates[int(np.argmax(n))]
-            ratio = evidence.Estimate(last.value / math.sqrt(0.1), last.se / math.sqrt(0.1), last.df, last.n)
-            limit = asymptotics.critical_strength(0.1, criterion="parameter") / math.sqrt(0.1)
-            slope = evidence.slope(np.log(n), [e.log() for e in estimates])
-            parts = [
-                evidence.equivalent("eps_P/sqrt(d/n)", SAYS, ratio, float(limit), 0.03),
-                evidence.equivalent("exponent of n", SAYS, slope, 0.0, 0.03, (-0.25, 0.25)),
-            ]
-            title = f"boundary, {regime}: settles on a positive constant"
-            claims.append(evidence.all_of(title, SAYS, parts, note=f"exact limit {limit:.4f}"))
+        regime = str(cells[0].setting.get("regime", "grid"))
+        n, d = (np.array([cell.setting[name] for cell in cells], dtype=float) for name in ("n", "d"))
+        estimates = [evidence.mean(cell.values["eps"]) for cell in cells]
+        for cell, e in zip(cells, estimates, strict=True):
+            keys = {"regime": regime, "n": cell.setting["n"], "d": cell.setting["d"]}
+            rows.append(row(e, experiment="eps_P", **keys))
+            for key, value in zip(figure, (*keys.values(), e.value, *e.interval()), strict=True):
+                figure[key].append(value)
+        if regime == "grid":
+            claims += _grid_claims(n, d, estimates)
+        elif regime == "d = n/10":
+            claims.append(_settles(regime, n, estimates))
         else:
-            q = np.sqrt(d / n)
-            cells_log = [
-                evidence.Estimate(e.value / b, e.se / b, e.df, e.n).log()
-                for e, b in zip(estimates, next_order(q), strict=True)
-            ]
+            cells_log = [e.log() for e in _scaled(estimates, next_order(np.sqrt(d / n)))]
             slope = evidence.slope(np.log(d / n), cells_log)
-            title = f"boundary, {regime}: exponent of d/n, next order"
-            claims.append(evidence.equivalent(title, SAYS, slope, 0.5, 0.03, (0.25, 1.0)))
-        rows.append(row(slope, experiment=claims[-1].name))
+            title = f"boundary, {regime}: exponent of d/n"
+            claims.append(evidence.equivalent(title, SAYS, slope, 0.5, 0.03, (0.25, 1.0), note="next order"))
+    rows += [row(claim.estimate, experiment=claim.name) for claim in claims]
     return Report(rows, claims, {"boundary": {key: np.array(values) for key, values in figure.items()}})
+
+
+def _grid_claims(
+    n: np.ndarray, d: np.ndarray, estimates: Sequence[evidence.Estimate]
+) -> list[evidence.Claim]:
+    """Exponents of d and of n, raw and with the next order, and the constant."""
+    claims = []
+    corrected = _scaled(estimates, next_order(np.sqrt(d / n)))
+    for kind, cells in (("raw", estimates), ("next order", corrected)):
+        fit = evidence.regression({"d": np.log(d), "n": np.log(n)}, [cell.log() for cell in cells])
+        for name, sign in (("d", 1), ("n", -1)):
+            title = f"boundary: exponent of {name}, {kind}"
+            rivals = (sign * 0.25, sign * 1.0)
+            claims.append(evidence.equivalent(title, SAYS, fit[name], sign * 0.5, 0.03, rivals))
+    constant = evidence.combine(np.full(n.size, 1 / n.size), _scaled(corrected, np.sqrt(d / n)))
+    title, note = "boundary: leading constant", "sqrt(pi/2), with the next order"
+    return [*claims, evidence.equivalent(title, SAYS, constant, CONSTANT, 0.02, (1.0, 2.0), note=note)]
+
+
+def _settles(regime: str, n: np.ndarray, estimates: Sequence[evidence.Estimate]) -> evidence.Claim:
+    """Where d/n is constant, ε_P/√(d/n) stays and is what the exact limit says."""
+    root = math.sqrt(0.1)
+    limit = float(asymptotics.critical_strength(0.1, criterion="parameter")) / root
+    ratio = _scaled(estimates, np.full(n.size, root))[int(n.argmax())]
+    slope = evidence.slope(np.log(n), [e.log() for e in estimates])
+    parts = [
+        evidence.equivalent("eps_P/sqrt(d/n)", SAYS, ratio, limit, 0.03),
+        evidence.equivalent("exponent of n", SAYS, slope, 0.0, 0.03, (-0.25, 0.25)),
+    ]
+    return evidence.all_of(f"boundary, {regime}: a constant", SAYS, parts, note=f"exact limit {limit:.4f}")
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
@@ -161,7 +153,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
     ratio = data["d"] / data["n"]
     with plotting.style():
         fig, (left, right) = plotting.new("text", 2.7, cols=2)
-        labels = {"d fixed": "grid of $n$, $d$", "d = n^(1/2)": "$d=n^{1/2}$", "d = n^(3/4)": "$d=n^{3/4}$"}
+        labels = {"grid": "grid of $n$, $d$", "d = n^(1/2)": "$d=n^{1/2}$", "d = n^(3/4)": "$d=n^{3/4}$"}
         labels |= {"d = n/10": "$d=n/10$"}
         for index, (regime, label) in enumerate(labels.items()):
             chosen = data["regime"] == regime

@@ -1,7 +1,7 @@
 """Theorem 1, convergence: descent from 0 reaches the exact minimiser, or wanders around 0 beyond its radius.
 
-Step: half the critical one, 1/(√λmax + ε)²/2; T = 300 steps leave (1 − 2ηλmin)ᵀ of the start, below 1e-10 at the
-sizes used. With kinks a constant step ends in an orbit; steps η/(1 + t/τ) end at the minimiser.
+Step: half the critical one, 1/(√λmax + ε)²/2; T = 300 steps leave (1 − 2ηλmin)ᵀ of the start, below 1e-10 at
+the sizes used. With kinks a constant step ends in an orbit; steps η/(1 + t/τ) end at the minimiser.
 """
 
 import math
@@ -80,7 +80,7 @@ def experiments(options: Options) -> list[Experiment]:
     reps = 20 if options.quick else 60
     return [
         Experiment("convergence", block, settings, reps, 10),
-        Experiment("wander", wander_block, [WANDER], reps // 2, 5),
+        Experiment("wander", wander_block, [WANDER], reps // 4, 5),
     ]
 
 
@@ -91,12 +91,17 @@ def report(results: Results, options: Options) -> Report:
         s = cell.setting
         distance = evidence.mean(cell.values["distance"])
         attack = "clean" if s["multiple"] == 0 else f"eps = {s['multiple']:g} sqrt(d/n)"
-        rows.append(row(distance, experiment="convergence", regime=s["case"], n=s["n"], d=s["d"], attack=attack))
+        rows.append(
+            row(distance, experiment="convergence", regime=s["case"], n=s["n"], d=s["d"], attack=attack)
+        )
         bound = 1e-6 if s["multiple"] == 0 else 0.02
         claims.append(evidence.below(f"convergence, {s['case']}, {attack}", SAYS, distance, bound))
     wander = results["wander"][0].values
     for kind, claim in (
-        ("constant step: orbit of the predicted size", lambda e, t: evidence.equivalent(t, WANDERS, e, 1.0, 0.1)),
+        (
+            "constant step: orbit of the predicted size",
+            lambda e, t: evidence.equivalent(t, WANDERS, e, 1.0, 0.1),
+        ),
         ("decreasing steps arrive at 0", lambda e, t: evidence.below(t, SAYS, e, 0.02)),
     ):
         estimate = evidence.mean(wander["constant" if "constant" in kind else "decreasing"])

@@ -1,4 +1,4 @@
-"""Theorem 1, large attack: zero where d/n stays away from 0, unboundedly many standard errors away where d/n → 0."""
+"""Theorem 1, large attack: zero where d/n stays away from 0, many standard errors away where d/n → 0."""
 
 import math
 from collections.abc import Mapping
@@ -58,7 +58,9 @@ def experiments(options: Options) -> list[Experiment]:
     shapes = [{"shape": shape, "n": n, "d": int(delta * n)} for shape, delta in SHAPES.items()]
     lengths = LENGTHS[:3] if options.quick else LENGTHS
     growing = [
-        {"shape": shape, "n": n, "d": int(delta * n), "power": POWER} for shape, delta in SHAPES.items() for n in lengths
+        {"shape": shape, "n": n, "d": int(delta * n), "power": POWER}
+        for shape, delta in SHAPES.items()
+        for n in lengths
     ]
     far = [
         {"regime": regime, "n": n, "d": d, "power": 0.2}
@@ -94,7 +96,13 @@ def report(results: Results, options: Options) -> Report:
         n = [cell.setting["n"] for cell in cells]
         estimates = [evidence.mean(cell.values["standard"]) for cell in cells]
         rows += [
-            row(e, experiment="large attack: standard errors", regime=regime, n=c.setting["n"], d=c.setting["d"])
+            row(
+                e,
+                experiment="large attack: standard errors",
+                regime=regime,
+                n=c.setting["n"],
+                d=c.setting["d"],
+            )
             for c, e in zip(cells, estimates, strict=True)
         ]
         claims.append(evidence.grows(f"large attack, {regime}", DIVERGES, n, estimates, 2.0, rate=0.1))
@@ -108,7 +116,12 @@ def _wide_claims(shape: str, cell: Cell) -> list[evidence.Claim]:
     near_zero, near_one = int((relative > 0.5).sum()), int((np.abs(relative - 1) > 1e-9).sum())
     return [
         evidence.share_below(
-            f"large attack, {shape}: minimiser is 0", VANISHES, zero, n, 0.02, note="share of data sets with theta != 0"
+            f"large attack, {shape}: minimiser is 0",
+            VANISHES,
+            zero,
+            n,
+            0.02,
+            note="share of data sets with theta != 0",
         ),
         evidence.share_below(
             f"large attack, {shape}: second ratio -> 0, as printed",

@@ -28,7 +28,9 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int) -> dict[str,
     for i, k in enumerate(replicates):
         X, y = design.sample(stream(seed, "noise", n, d, k))
         attacked = gradient_descent_batch(X[None], y[None], eps, steps, N_STEPS)[0, :, -1]
-        noisy = noise_augmented_descent(X, y, eps, stream(seed, "noise-draws", n, d, k), steps, N_STEPS)[:, -1]
+        noisy = noise_augmented_descent(X, y, eps, stream(seed, "noise-draws", n, d, k), steps, N_STEPS)[
+            :, -1
+        ]
         for which, thetas in enumerate((attacked, noisy)):
             distances[which, i] = np.linalg.norm(thetas[1:] - attacked[0], axis=1)
     attack, noise = distances / design.std_norm()
@@ -42,7 +44,7 @@ def experiments(options: Options) -> list[Experiment]:
 
 
 def report(results: Results, options: Options) -> Report:
-    """At ε = e √(d/n) the attack has moved the estimate by more than its spread, the noise by less than half."""
+    """At ε = e √(d/n) the attack moves the estimate by more than its spread, the noise by less than half."""
     claims, rows, figures = [], [], {}
     at = int(np.argmin(np.abs(MULTIPLES - math.e)))
     for cell in results["noise"]:
@@ -52,7 +54,11 @@ def report(results: Results, options: Options) -> Report:
         for kind in ("attack", "noise"):
             means = [evidence.mean(column) for column in cell.values[kind].T]
             low, high = zip(*(e.interval() for e in means), strict=True)
-            columns |= {kind: np.array([e.value for e in means]), f"{kind}_low": np.array(low), f"{kind}_high": np.array(high)}
+            columns |= {
+                kind: np.array([e.value for e in means]),
+                f"{kind}_low": np.array(low),
+                f"{kind}_high": np.array(high),
+            }
             estimates[kind] = means[at]
             rows.append(row(means[at], experiment=f"noise: {kind} at e sqrt(d/n)", n=n, d=d))
         figures[f"noise_{n}_{d}"] = columns
@@ -60,7 +66,9 @@ def report(results: Results, options: Options) -> Report:
             evidence.below("noise", SAYS, estimates["noise"], 0.5),
             evidence.above("attack", SAYS, estimates["attack"], 1.0),
         ]
-        claims.append(evidence.all_of(f"Remark 2, n = {n}, d = {d}", SAYS, parts, note="in units of |Std theta^(0)|_F"))
+        claims.append(
+            evidence.all_of(f"Remark 2, n = {n}, d = {d}", SAYS, parts, note="in units of |Std theta^(0)|_F")
+        )
     return Report(rows, claims, figures)
 
 
