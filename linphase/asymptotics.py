@@ -28,7 +28,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from linphase._kernels import asymptotics as kernel
 
@@ -191,6 +190,8 @@ def _critical(criterion: str, delta: float, s2: float, sigma2: float) -> float:
         return float(outputs[column] - level)
 
     upper = kernel.zero_radius(delta, s2, sigma2)
+    from scipy.optimize import brentq  # half a second to import
+
     return float(brentq(excess, 0.0, upper, xtol=1e-300, rtol=1e-15, maxiter=1000))
 
 

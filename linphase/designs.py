@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from linphase.checks import check_count, check_scale
 from linphase.problem import Array, check_real
@@ -107,6 +106,8 @@ class GaussianDesign:
             return np.zeros(self.d)
         if slope(1.0) <= 0:
             return self.theta0
+        from scipy.optimize import brentq  # half a second to import
+
         return np.asarray(brentq(slope, 0.0, 1.0, xtol=1e-15) * self.theta0)
 
     def std_norm(self) -> float:

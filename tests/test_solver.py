@@ -1,0 +1,254 @@
+"""The exact solver: oracles, certificates, properties, hard problems, bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import linphase as lp
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPES = [(40, 5), (30, 30), (20, 50), (1, 3), (5, 1), (1, 1), (2, 2)]
+
+
+def draw(n, d, seed=0, noise=1.0):
+    return lp.GaussianDesign(n, d, noise=noise).sample(lp.stream(seed, "solver", n, d))
+
+
+def solve(X, y, eps):
+    return lp.solve(lp.AdversarialProblem(X, y, eps))
+
+
+# ------------------------------------------------------------------------------------------------ oracles
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_zero_radius_is_exact(n, d):
+    X, y = draw(n, d)
+    radius = lp.zero_radius(X, y)
+    assert solve(X, y, 0.9999 * radius).theta.any()
+    assert not solve(X, y, 1.0001 * radius).theta.any()
+    assert solve(X, y, 1.0001 * radius).loss == pytest.approx(np.mean(y**2))
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 50), (1, 3), (5, 40), (10, 10)])
+def test_interpolation_radius_is_exact(n, d):
+    X, y = draw(n, d)
+    radius = lp.interpolation_radius(X, y)
+    interpolator = np.linalg.pinv(X) @ y
+    np.testing.assert_allclose(solve(X, y, 0.9999 * radius).theta, interpolator, rtol=1e-8)
+    if n > 1:  # with one row the interpolator is optimal up to the zero radius
+        beyond = solve(X, y, 1.01 * radius)
+        assert beyond.loss < lp.AdversarialProblem(X, y, 1.01 * radius).loss(interpolator) * (1 - 1e-9)
+
+
+def test_interpolation_radius_of_dependent_rows_is_that_of_the_linear_programme():
+    X, y = draw(6, 20)
+    twice = np.vstack([X, X[:2]]), np.append(y, y[:2])
+    radius = lp.interpolation_radius(*twice)
+    theta = np.linalg.pinv(X) @ y
+    inside, outside = (solve(*twice, factor * radius) for factor in (0.999, 1.01))
+    np.testing.assert_allclose(inside.theta, theta, rtol=1e-6)
+    assert outside.loss < lp.AdversarialProblem(*twice, 1.01 * radius).loss(theta) * (1 - 1e-9)
+    assert lp.interpolation_radius(*(np.vstack([X, X[:1]]), np.append(y, y[0] + 1))) == 0.0
+
+
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_without_attack_it_is_least_squares_of_minimum_norm(n, d):
+    X, y = draw(n, d)
+    np.testing.assert_allclose(solve(X, y, 0.0).theta, np.linalg.lstsq(X, y)[0], rtol=1e-8, atol=1e-12)
+
+
+def test_least_squares_of_deficient_rank_has_minimum_norm():
+    X, y = draw(30, 3)
+    X = np.hstack([X, X @ np.ones((3, 2))])
+    np.testing.assert_allclose(solve(X, y, 0.0).theta, np.linalg.pinv(X) @ y, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("n", "d", "share"), [(40, 5, 0.3), (30, 30, 0.5), (15, 40, 0.7), (60, 20, 0.95)])
+def test_second_order_cone_programme_agrees(n, d, share):
+    cp = pytest.importorskip("cvxpy")
+    X, y = draw(n, d, seed=1)
+    eps = share * lp.zero_radius(X, y)
+    theta = cp.Variable(d)
+    loss = cp.sum_squares(cp.abs(y - X @ theta) + eps * cp.norm(theta)) / n
+    cp.Problem(cp.Minimize(loss)).solve(solver=cp.CLARABEL)
+    ours = solve(X, y, eps)
+    assert ours.loss <= loss.value * (1 + 1e-12)
+    assert ours.loss == pytest.approx(loss.value, rel=1e-7)
+    np.testing.assert_allclose(ours.theta, theta.value, atol=2e-4)
+
+
+def test_one_dimension_by_hand():
+    # X = 1, n = 1: (|y − θ| + ε|θ|)² is least at θ = y for ε < 1 and at 0 beyond.
+    assert solve([[1.0]], [2.0], 0.5).theta == pytest.approx([2.0])
+    assert solve([[1.0]], [2.0], 0.5).loss == pytest.approx(1.0)
+    assert solve([[1.0]], [2.0], 1.5).theta == pytest.approx([0.0])
+
+
+# ------------------------------------------------------------------------------------ certificates, phases
+@pytest.mark.parametrize(("n", "d"), [*SHAPES, (200, 20), (50, 200)])
+@pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.3, 0.9, 0.9999, 1.0, 1.0001, 3.0])
+def test_every_phase_is_certified(n, d, share):
+    X, y = draw(n, d, seed=2)
+    solution = solve(X, y, share * lp.zero_radius(X, y))
+    assert solution.rel_gap <= 1e-10
+    assert solution.dual_gap >= 0.0
+    assert isinstance(solution.status, str)
+
+
+def test_solution_beats_every_perturbation_of_it():
+    X, y = draw(60, 12)
+    problem = lp.AdversarialProblem(X, y, 0.4)
+    solution, rng = lp.solve(problem), lp.stream(0, "perturb")
+    for size in (1e-4, 1e-2, 1.0):
+        for _ in range(50):
+            assert problem.loss(solution.theta + size * rng.standard_normal(12)) >= solution.loss
+
+
+def test_zero_residuals_are_counted_and_zero():
+    X, y = draw(300, 30)
+    solution = solve(X, y, 0.5)
+    r = np.sort(np.abs(y - X @ solution.theta))
+    assert solution.n_zero_residuals > 0
+    assert r[solution.n_zero_residuals - 1] < 1e-4 * r[solution.n_zero_residuals]
+
+
+def test_unreachable_tolerance_raises_and_says_by_how_much():
+    X, y = draw(40, 5, noise=1e-6)
+    problem = lp.AdversarialProblem(X, y, 0.01)
+    loose = lp.solve(problem, tol=1e-300, strict=False)
+    if loose.rel_gap > 0.0:
+        with pytest.raises(lp.CertificateError, match=r"relative duality gap is .*e-.*, above tol = 1e-300"):
+            lp.solve(problem, tol=1e-300)
+    assert loose.rel_gap < 1e-10
+
+
+# --------------------------------------------------------------------------------------------- properties
+problems = st.tuples(st.integers(0, 10**6), st.integers(2, 25), st.integers(1, 25), st.floats(0.02, 0.98))
+
+
+def make(values):
+    seed, n, d, share = values
+    X, y = draw(n, d, seed)
+    return X, y, share * lp.zero_radius(X, y), lp.stream(seed, "property")
+
+
+@given(problems)
+@settings(max_examples=40, deadline=None)
+def test_rotations_permutations_and_scales(values):
+    X, y, eps, rng = make(values)
+    base = solve(X, y, eps)
+    rotation, _ = np.linalg.qr(rng.standard_normal((X.shape[1],) * 2))
+    order = rng.permutation(len(y))
+    for Xs, ys, eps_s, factor in (
+        (X @ rotation, y, eps, 1.0),
+        (X[order], y[order], eps, 1.0),
+        (X, 3.0 * y, eps, 9.0),
+        (X, -y, eps, 1.0),
+        (2.0 * X, y, 2.0 * eps, 1.0),
+    ):
+        assert solve(Xs, ys, eps_s).loss == pytest.approx(factor * base.loss, rel=1e-9)
+    turned = solve(X @ rotation, y, eps).theta
+    np.testing.assert_allclose(
+        rotation @ turned, base.theta, atol=2e-4 * max(1.0, np.linalg.norm(base.theta))
+    )
+
+
+@given(problems)
+@settings(max_examples=40, deadline=None)
+def test_loss_rises_with_the_attack_and_is_at_most_that_of_zero(values):
+    X, y, eps, _ = make(values)
+    losses = [solve(X, y, f * eps).loss for f in (0.0, 0.5, 1.0)]
+    assert losses[0] <= losses[1] * (1 + 1e-9)
+    assert losses[1] <= losses[2] * (1 + 1e-9)
+    assert losses[2] <= np.mean(y**2) * (1 + 1e-9)
+
+
+# ------------------------------------------------------------------------------------------ hard problems
+def hard(rng):
+    """A problem with some of the usual defects, and a strength in one of the phases."""
+    n, d = rng.choice([1, 2, 3, 5, 10, 20, 50, 100], 2)
+    X = rng.standard_t(1.2, (n, d)) if rng.random() < 0.2 else rng.standard_normal((n, d))
+    if rng.random() < 0.1:
+        X = np.round(X)
+    if rng.random() < 0.2:
+        X = X[rng.integers(0, max(1, n // 2), n)]
+    if rng.random() < 0.2 and d > 1:
+        X[:, d // 2 :] = X[:, : d // 2] @ rng.standard_normal((d // 2, d - d // 2))
+    if rng.random() < 0.15 and d > 1:
+        X[:, -1] = X[:, 0] + 10.0 ** rng.uniform(-8, -3) * X[:, -1]
+    if rng.random() < 0.15:
+        X[:, 0] = 1.0
+    if rng.random() < 0.1:
+        X[:, rng.integers(d)] = 0.0
+    if rng.random() < 0.1:
+        X[rng.integers(n)] = 0.0
+    if rng.random() < 0.25:
+        X = X * 10.0 ** rng.uniform(-6, 6, d)
+    errors = rng.standard_t(1.5, n) if rng.random() < 0.2 else rng.standard_normal(n)
+    scale = np.maximum(1.0, np.linalg.norm(X, axis=0).max())
+    y = X @ rng.standard_normal(d) / scale + rng.choice([0.0, 1e-3, 1.0, 1.0, 10.0]) * errors
+    if rng.random() < 0.1:
+        y = np.sign(y)
+    if rng.random() < 0.02:
+        y = 0.0 * y
+    if rng.random() < 0.1:
+        y = y * 10.0 ** rng.uniform(-8, 8)
+    zero, inner = lp.zero_radius(X, y), lp.interpolation_radius(X, y)
+    strengths = [
+        0.0,
+        0.9999 * zero,
+        zero,
+        1.0001 * zero,
+        zero * rng.random(),
+        zero * 10 ** rng.uniform(-6, 0),
+    ]
+    if np.isfinite(inner) and inner > 1e-6 * zero:
+        strengths += [inner * factor for factor in (0.5, 0.9999, 1.0, 1.0001, 1.5, 3.0)]
+    return X, y, float(rng.choice(strengths))
+
+
+def uncertified(seeds):
+    missed = []
+    for seed in seeds:
+        X, y, eps = hard(np.random.default_rng(seed))
+        gap = lp.solve(lp.AdversarialProblem(X, y, eps), strict=False).rel_gap
+        if not gap <= 1e-10:
+            missed.append((seed, X.shape, eps, gap))
+    return missed
+
+
+def test_hard_problems_are_certified():
+    assert uncertified(range(400)) == []
+
+
+@pytest.mark.slow
+def test_many_hard_problems_are_certified():
+    assert uncertified(range(1000, 9000)) == []
+
+
+def test_kernels_run_without_compilation():
+    code = (
+        "import numpy as np, linphase as lp\n"
+        "for n, d in ((8, 3), (3, 5)):\n"
+        "    X, y = lp.GaussianDesign(n, d).sample(lp.stream(0, n))\n"
+        "    for eps in (0.0, 0.2, 0.6, 9.0):\n"
+        "        assert lp.solve(lp.AdversarialProblem(X, y, eps)).rel_gap <= 1e-10\n"
+        "    assert lp.solve_path(X, y, n_eps=5).rel_gaps.max() <= 1e-10\n"
+        "    assert lp.solve_batch(X[None], y[None], 0.3).rel_gaps.max() <= 1e-10\n"
+        "X, y = lp.GaussianDesign(30, 3).sample(lp.stream(1))\n"
+        "assert lp.critical_strength(X, y, noise=1.0, criterion='parameter') > 0\n"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment, timeout=300)
+
+
+@pytest.mark.parametrize("tol", [0.0, -1e-3, 1.0, "small", None])
+def test_bad_tolerance_has_its_sentence(tol):
+    X, y = draw(5, 2)
+    with pytest.raises(ValueError, match="tol must be a number between 0 and 1"):
+        lp.solve(lp.AdversarialProblem(X, y, 0.1), tol=tol)
