@@ -9,7 +9,7 @@ from linphase._kernels import regression as kernel
 from linphase.coordinates import direct, singular
 from linphase.problem import AdversarialProblem, Array, check_data, check_real
 from linphase.radii import zero_radius
-from linphase.solver import CertificateError, relative_gap, solve
+from linphase.solver import relative_gap, solve
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,18 @@ def solve_batch(X: ArrayLike, y: ArrayLike, eps: ArrayLike, tol: float = 1e-10) 
     strengths = _strengths(eps, m)
     thetas, losses, bounds = np.zeros((m, d)), np.full(m, np.inf), np.zeros(m)
     if d < n:
-        kernel.solve_batch(X, y, strengths, tol, thetas, losses, bounds)
+        c = np.einsum("mnd,mn->md", X, y)
+        inner = strengths * np.abs(y).sum(axis=1) < np.linalg.norm(c, axis=1)
+        thetas[~inner], losses[~inner] = 0.0, np.einsum("ij,ij->i", y[~inner], y[~inner]) / n
+        bounds[~inner] = losses[~inner]
+        clean = inner & (strengths == 0.0)
+        if clean.any():
+            thetas[clean], losses[clean], bounds[clean] = _least_squares(X[clean], y[clean], c[clean])
+        inner &= ~clean
+        if inner.all():  # the common case, without a copy of X
+            thetas, losses, bounds = _minimise(X, y, strengths, tol)
+        elif inner.any():
+            thetas[inner], losses[inner], bounds[inner] = _minimise(X[inner], y[inner], strengths[inner], tol)
     gaps = relative_gap(losses, bounds, np.einsum("ij,ij->i", y, y) / n)
     for k in np.flatnonzero(~(gaps <= tol)):
         found = solve(AdversarialProblem(X[k], y[k], strengths[k]), tol)
@@ -136,16 +147,57 @@ def solve_path(
     n_iter = 0
     if inside.size:
         phis, inner = np.empty((inside.size, coordinates.G.shape[0])), slice(inside[0], inside[-1] + 1)
-        c = coordinates.F.T @ y
-        n_iter = kernel.follow_path(
-            coordinates.F, y, grid[inner], coordinates.G, c, tol, phis, losses[inner], bounds[inner], zeros[inner]
+        n_iter = kernel.minimise(
+            coordinates.F[None],
+            y[None],
+            grid[None, inner],
+            coordinates.G[None],
+            tol,
+            0,
+            False,
+            phis[None],
+            np.empty((1, len(y))),
+            losses[None, inner],
+            bounds[None, inner],
+            zeros[None, inner],
         )
         thetas[inner] = coordinates.back(phis.T).T
     gaps = relative_gap(losses, bounds, float(y @ y) / len(y))
     for i in np.flatnonzero(~(gaps <= tol)):
         found = solve(AdversarialProblem(X, y, grid[i]), tol)
-        thetas[i], losses[i], gaps[i], zeros[i] = found.theta, found.loss, found.rel_gap, found.n_zero_residuals
+        thetas[i], losses[i], gaps[i], zeros[i] = (
+            found.theta,
+            found.loss,
+            found.rel_gap,
+            found.n_zero_residuals,
+        )
     return Path(grid, thetas, losses, gaps, zeros, n_iter)
+
+
+def _minimise(X: Array, y: Array, eps: Array, tol: float) -> tuple[Array, Array, Array]:
+    """Minimisers, losses and lower bounds for m data sets at strengths between 0 and their zero radii."""
+    m, n, d = X.shape
+    thetas, numbers = np.empty((m, 1, d)), np.empty((2, m, 1))
+    zeros, none = np.zeros((m, 1), np.int64), np.empty((0, d, d))
+    kernel.minimise(
+        X, y, eps[:, None], none, tol, 0, False, thetas, np.empty((m, n)), numbers[0], numbers[1], zeros
+    )
+    return thetas[:, 0], numbers[0, :, 0], numbers[1, :, 0]
+
+
+def _least_squares(X: Array, y: Array, c: Array) -> tuple[Array, Array, Array]:
+    """The same at ε = 0: the bound is the loss less what the columns still explain."""
+    G = np.matmul(np.swapaxes(X, 1, 2), X)
+    try:
+        thetas = np.linalg.solve(G, c[..., None])
+        r = y - np.matmul(X, thetas)[..., 0]
+        left = np.einsum("mnd,mn->md", X, r)
+        explained = np.einsum("md,md->m", left, np.linalg.solve(G, left[..., None])[..., 0])
+    except np.linalg.LinAlgError:
+        return np.zeros_like(c), np.full(len(y), np.inf), np.zeros(len(y))
+    losses = np.einsum("mn,mn->m", r, r) / y.shape[1]
+    bounds = losses - np.abs(explained) / y.shape[1]
+    return np.asarray(thetas[..., 0], dtype=np.float64), np.asarray(losses), np.asarray(bounds)
 
 
 def _strengths(eps: ArrayLike, m: int) -> Array:

@@ -17,7 +17,7 @@ from linphase.problem import Array
 
 def gram(A: Array) -> Array:
     """AᵀA in C order, by half the products of a matrix multiplication."""
-    G = dsyrk(1.0, A.T).T
+    G: Array = dsyrk(1.0, A.T).T
     fill_upper(G)
     return G
 
@@ -51,7 +51,7 @@ class Coordinates:
         return phi, self.inverse(phi, True)
 
     def interpolation_radius(self, y: Array) -> float:
-        """Largest ε at which the interpolator is optimal, ‖φ‖ / (n‖α‖_∞); 0 if F is not square and regular."""
+        """Largest ε at which the interpolator is optimal, ‖φ‖ / (n‖α‖_∞); 0 where there is none."""
         found = self.interpolator(y)
         if found is None or not y.any():
             return 0.0

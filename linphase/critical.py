@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
-from linphase._kernels import regression as kernel
 from linphase.coordinates import Coordinates, direct, singular
+from linphase.newton import minimise
 from linphase.problem import Array, check_data, check_real
 from linphase.solver import CertificateError
 
-CRITERIA = {"loss": kernel.LOSS, "parameter": kernel.PARAMETER, "clean-loss": kernel.CLEAN_LOSS}
+CRITERIA = ("loss", "parameter", "clean-loss")
 
 _TOLERANCE = 1e-9  # largest relative duality gap accepted; that of the root's own loss is far smaller
 
@@ -266,6 +266,23 @@ def _root(fit: _Fit, criterion: str, level: float) -> CriticalStrength:
         return CriticalStrength(math.sqrt(level) / b if low > 0.0 else 0.0, 0, 0.0)
     if low >= high * (1.0 - 1e-12):  # n = 1: the path jumps
         return CriticalStrength(low, 0, 0.0)
+    from scipy.optimize import brentq  # half a second to import
+
     F, G = fit.coordinates.F, fit.coordinates.G
-    found = kernel.threshold(F, y, G, fit.c, fit.phi, CRITERIA[criterion], level, low, high, at_low, at_high)
-    return CriticalStrength(*found)
+    phi, s, solves, worst = fit.phi.copy(), np.zeros(len(y)), 0, 0.0
+
+    def excess(eps: float) -> float:
+        """Quantity less its level, from the last minimiser and a Newton step beyond the certificate."""
+        nonlocal solves, worst
+        if eps in (low, high):
+            return at_low if eps == low else at_high
+        found = minimise(F, y, eps, G, phi, s, 1e-10, extra_steps=1, warm=solves > 0)
+        solves, worst = solves + 1, max(worst, (found.loss - found.bound) / found.loss)
+        if criterion == "loss":
+            return found.loss - level
+        if criterion == "clean-loss":
+            return float(np.mean((y - F @ phi) ** 2)) - level
+        return float(np.linalg.norm(phi - fit.phi)) - level
+
+    root = float(brentq(excess, low, high, xtol=1e-300, rtol=1e-10, maxiter=500))
+    return CriticalStrength(root, solves, worst)

@@ -199,7 +199,7 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
 
 
 def log_axes(ax: Axes, which: str = "xy") -> None:
-    """Make axes logarithmic: labels at decades, and at 2 and 5 times those where fewer than two are in view."""
+    """Make axes logarithmic: labels at decades, with 2 and 5 times those where fewer than two show."""
     for name in which:
         getattr(ax, f"set_{name}scale")("log")
         axis: Axis = getattr(ax, f"{name}axis")

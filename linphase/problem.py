@@ -96,7 +96,7 @@ class AdversarialProblem:
     @property
     def d(self) -> int:
         """Number of columns."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     def _theta(self, theta: ArrayLike) -> Array:
         theta = check_real("theta", theta, 1)

@@ -10,6 +10,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from linphase._kernels import regression as kernel
 from linphase.coordinates import Coordinates, direct, singular
+from linphase.newton import minimise
 from linphase.problem import AdversarialProblem, Array
 
 
@@ -86,8 +87,8 @@ def solve(problem: AdversarialProblem, tol: float = 1e-10, strict: bool = True) 
     assert best is not None  # singular coordinates always answer
     if strict:
         raise CertificateError(
-            f"the relative duality gap is {best.rel_gap:.2e}, above tol = {tol:g}, after {best.n_iter} Newton "
-            f"steps (n = {problem.n}, d = {problem.d}, eps = {problem.eps:g})"
+            f"the relative duality gap is {best.rel_gap:.2e}, above tol = {tol:g}, after {best.n_iter} "
+            f"Newton steps (n = {problem.n}, d = {problem.d}, eps = {problem.eps:g})"
         )
     return best
 
@@ -104,20 +105,21 @@ def _solve_in(coordinates: Coordinates, problem: AdversarialProblem, tol: float)
             status = "interpolator: eps <= interpolation radius"
             yield _certify(problem, theta, problem.dual_bound(alpha), 0, status, len(y))
             return
-    L, info = lapack.dpotrf(G, lower=1, clean=1)
     if eps == 0.0:
+        L, info = lapack.dpotrf(G, lower=1, clean=1)
         if info == 0:
             phi = lapack.dpotrs(L, F.T @ y, lower=1)[0]
             phi += lapack.dpotrs(L, F.T @ (y - F @ phi), lower=1)[0]
             yield from _refine(problem, coordinates, L, phi, np.zeros(len(y)), 0, "least squares: eps = 0", 0)
         return
     phi, s = np.empty(G.shape[0]), np.empty(len(y))
-    _, _, steps = kernel.minimise(F, y, eps, G, F.T @ y, phi, s, tol, 0)
+    steps = minimise(F, y, eps, G, phi, s, tol).steps
     theta = coordinates.back(phi)
     u = y - problem.X @ theta + eps * math.sqrt(phi @ phi) * s
     zeros = int(np.count_nonzero(np.abs(s) < 1.0))
     status = f"Newton's method, {steps} steps"
     yield _certify(problem, theta, problem.dual_bound(u), steps, status, zeros)
+    L, info = lapack.dpotrf(G, lower=1, clean=1)
     if info == 0:
         yield from _refine(problem, coordinates, L, phi, s, steps, status, zeros)
 
@@ -179,9 +181,11 @@ def relative_gap(loss: Any, bound: Any, mean_square: Any) -> Any:
     """(loss − bound) / max(loss, 1e-14 mean(y²)), 0 where y = 0; broadcasts."""
     scale = np.maximum(loss, 1e-14 * np.asarray(mean_square))
     with np.errstate(invalid="ignore"):
-        return np.where(scale > 0.0, np.maximum(loss - np.asarray(bound), 0.0) / np.where(scale > 0.0, scale, 1.0), 0.0)
+        return np.where(
+            scale > 0.0, np.maximum(loss - np.asarray(bound), 0.0) / np.where(scale > 0.0, scale, 1.0), 0.0
+        )
 
 
 def _residuals(problem: AdversarialProblem, theta: Array) -> Array:
-    """y − Xθ, accumulated in extended precision where the machine has it."""
+    """Residuals y − Xθ, accumulated in extended precision where the machine has it."""
     return np.asarray(problem.y - problem.X.astype(np.longdouble) @ theta, dtype=np.float64)

@@ -31,6 +31,14 @@ def adversarial_loss(residuals, radius):
 
 
 @njit(cache=True, error_model="numpy")
+def residuals(X, y, theta, r):
+    """Set r to y − Xθ."""
+    Xt = np.dot(X, theta)
+    for i in range(y.size):
+        r[i] = y[i] - Xt[i]
+
+
+@njit(cache=True, error_model="numpy")
 def dual_value(u, norm_xtu, y, eps):
     """Lower bound (uᵀy)² / (n Σ v²), v = max(|u|, κ), κ the smallest that makes u feasible."""
     n = u.size
@@ -72,7 +80,7 @@ def fill_upper(A):
                 A[i, j] = A[j, i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def cholesky(A):
     """Lower factor of A in place (the upper triangle is ignored); False if A is not positive definite."""
     d = A.shape[0]
@@ -122,7 +130,7 @@ def solve_lower(L, B):
 
 @njit(cache=True, error_model="numpy")
 def solve_lower_transposed(L, b):
-    """b <- L⁻ᵀ b."""
+    """Replace b by L⁻ᵀ b."""
     for i in range(L.shape[0] - 1, -1, -1):
         b[i] /= L[i, i]
         t = b[i]
@@ -205,7 +213,7 @@ def box_qp(Q, p, s):
                 break
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def line_search(r, v, tt, td, dd, eps, upper):
     """Minimiser over t in [0, upper] of the convex R(θ + tδ); v = Xδ, tt = θᵀθ, td = θᵀδ, dd = δᵀδ.
 
@@ -250,7 +258,8 @@ def ridge_start(G, c, y, eps, theta):
     yy, rr = np.dot(y, y), np.dot(c, c)
     tolerance = 1e-6 * rr
     direction, residual, Gt = c.copy(), c.copy(), np.zeros(d)
-    theta[:] = 0.0
+    for j in range(d):
+        theta[j] = 0.0
     lam = n * eps * eps + eps * c1 * np.sqrt(n * yy / rr) * np.dot(c, np.dot(G, c)) / rr
     for _ in range(10):
         Gd = np.dot(G, direction)
@@ -317,8 +326,9 @@ def _solve_model(X, r, t, b, eps, rows, M, step, s):
                 A[j, a] = eps * (b * X[i, j] - r[i] * t[j])
         solve_lower(M, A)
         Q = np.dot(A.T, A)
-        old = s[rows]
-        new = old.copy()
+        old, new = np.empty(m), np.empty(m)
+        for a in range(m):
+            old[a] = new[a] = s[rows[a]]
         p = np.dot(A.T, step)
         Qs = np.dot(Q, old)
         for a in range(m):
@@ -344,7 +354,8 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
     """
     n, d = X.shape
     crowd = d + 64  # more rows than can be expected to vanish together
-    r, u, v = y - np.dot(X, theta), np.empty(n), np.empty(n)
+    r, u, v = np.empty(n), np.empty(n), np.empty(n)
+    residuals(X, y, theta, r)
     M = np.empty((d, d))
     q, t, trial = np.empty(d), np.empty(d), np.empty(d)
     in_w = np.zeros(n, np.bool_)
@@ -395,7 +406,7 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
         for _ in range(2):
             for j in range(d):
                 trial[j] = theta[j] - length * step[j]
-            v = y - np.dot(X, trial)
+            residuals(X, y, trial, v)
             b_trial = np.sqrt(np.dot(trial, trial))
             loss_trial = adversarial_loss(v, eps * b_trial)
             if length < 1.0 or loss_trial <= loss * (1.0 + 1e-12):  # that much is rounding
@@ -409,131 +420,56 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
         for i in range(n):
             radius += (v[i] - r[i]) ** 2
         radius = 2.0 * np.sqrt(radius / n)
-        theta[:] = trial
+        for j in range(d):
+            theta[j] = trial[j]
         b, loss = b_trial, loss_trial
     return loss, bound, steps
 
 
 @njit(cache=True, error_model="numpy")
-def minimise(X, y, eps, G, c, theta, s, tol, extra_steps):
-    """Newton from a cold start. Overwrites theta (d,) and s (n,)."""
-    s[:] = 0.0
-    ridge_start(G, c, y, eps, theta)
-    scale_start(X, y, eps, c, theta)
-    return newton(X, y, eps, G, c, theta, s, tol, extra_steps)
+def minimise(X, y, eps, G, tol, extra_steps, warm, thetas, s, losses, bounds, zeros):
+    """Minimisers of m data sets X (m, n, d), y (m, n), each at increasing eps (m, k) below its zero radius.
 
-
-@njit(cache=True, error_model="numpy")
-def follow(X, y, eps, G, c, theta, s, tol, extra_steps):
-    """Newton from a neighbour's theta and s; cold if that point is no better than zero."""
-    b = np.sqrt(np.dot(theta, theta))
-    if b == 0.0 or adversarial_loss(y - np.dot(X, theta), eps * b) >= adversarial_loss(y, 0.0):
-        return minimise(X, y, eps, G, c, theta, s, tol, extra_steps)
-    return newton(X, y, eps, G, c, theta, s, tol, extra_steps)
-
-
-@njit(cache=True, error_model="numpy")
-def follow_path(X, y, eps, G, c, tol, thetas, losses, bounds, zeros):
-    """Minimisers at increasing eps (k,) within (0, zero radius), each started from a line through the last two.
-
-    Fills thetas (k, d), losses, lower bounds and zero residuals (k,); returns the total of Newton steps.
+    A first strength starts from the ridge, or from thetas[:, 0] and s if ``warm``; the next ones from a line
+    through the last two minimisers. G holds the Gram matrices (m, d, d), or none of them (0, d, d). Fills
+    thetas (m, k, d), losses, lower bounds and counts of zero residuals (m, k), s (m, n) at the last strength;
+    returns the total of Newton steps. The only entry: each one more would compile all of the above again.
     """
-    theta, s = np.empty(c.size), np.empty(y.size)
+    m, k = eps.shape
+    n, d = X.shape[1:]
+    theta, sign, r = np.empty(d), np.empty(n), np.empty(n)
     total = 0
-    for k in range(eps.size):
-        if k == 0:
-            losses[k], bounds[k], steps = minimise(X, y, eps[k], G, c, theta, s, tol, 0)
-        else:
-            if k > 1:
-                ahead = (eps[k] - eps[k - 1]) / (eps[k - 1] - eps[k - 2])
-                for j in range(c.size):
-                    theta[j] += ahead * (thetas[k - 1, j] - thetas[k - 2, j])
-            losses[k], bounds[k], steps = follow(X, y, eps[k], G, c, theta, s, tol, 0)
-        thetas[k] = theta
-        total += steps
-        for i in range(y.size):
-            zeros[k] += abs(s[i]) < 1.0
+    for i in range(m):
+        c = np.dot(X[i].T, y[i])
+        gram = G[i] if G.shape[0] > 0 else np.dot(X[i].T, X[i])
+        nothing = adversarial_loss(y[i], 0.0)
+        for j in range(n):
+            sign[j] = s[i, j]
+        for j in range(d):
+            theta[j] = thetas[i, 0, j]
+        for a in range(k):
+            cold = a == 0 and not warm
+            if a > 1:
+                ahead = (eps[i, a] - eps[i, a - 1]) / (eps[i, a - 1] - eps[i, a - 2])
+                for j in range(d):
+                    theta[j] += ahead * (thetas[i, a - 1, j] - thetas[i, a - 2, j])
+            if not cold:
+                b = np.sqrt(np.dot(theta, theta))
+                residuals(X[i], y[i], theta, r)
+                cold = b == 0.0 or adversarial_loss(r, eps[i, a] * b) >= nothing
+            if cold:
+                for j in range(n):
+                    sign[j] = 0.0
+                ridge_start(gram, c, y[i], eps[i, a], theta)
+                scale_start(X[i], y[i], eps[i, a], c, theta)
+            losses[i, a], bounds[i, a], steps = newton(
+                X[i], y[i], eps[i, a], gram, c, theta, sign, tol, extra_steps
+            )
+            total += steps
+            for j in range(d):
+                thetas[i, a, j] = theta[j]
+            for j in range(n):
+                zeros[i, a] += abs(sign[j]) < 1.0
+        for j in range(n):
+            s[i, j] = sign[j]
     return total
-
-
-@njit(cache=True, error_model="numpy")
-def solve_tall(X, y, eps, tol, theta, s):
-    """Minimise for one data set with d < n in every phase. Returns (loss, lower bound).
-
-    At eps = 0 the bound is 0 if XᵀX is singular to working precision.
-    """
-    n, d = X.shape
-    c = np.dot(X.T, y)
-    total = 0.0
-    for i in range(n):
-        total += abs(y[i])
-    if eps * total >= np.sqrt(np.dot(c, c)):
-        theta[:] = 0.0
-        loss = adversarial_loss(y, 0.0)
-        return loss, loss
-    G = np.dot(X.T, X)
-    if eps > 0.0:
-        loss, bound, _ = minimise(X, y, eps, G, c, theta, s, tol, 0)
-        return loss, bound
-    theta[:] = c
-    if not cholesky(G):
-        return adversarial_loss(y, 0.0), 0.0
-    solve_lower(G, theta.reshape((d, 1)))
-    solve_lower_transposed(G, theta)
-    r = y - np.dot(X, theta)
-    explained = np.dot(X.T, r)
-    solve_lower(G, explained.reshape((d, 1)))
-    loss = adversarial_loss(r, 0.0)
-    return loss, loss - np.dot(explained, explained) / n
-
-
-@njit(cache=True, error_model="numpy")
-def solve_batch(X, y, eps, tol, thetas, losses, bounds):
-    """solve_tall over the first axis of X (m, n, d), y (m, n), eps (m,)."""
-    s = np.empty(y.shape[1])
-    for k in range(y.shape[0]):
-        losses[k], bounds[k] = solve_tall(X[k], y[k], eps[k], tol, thetas[k], s)
-
-
-LOSS, PARAMETER, CLEAN_LOSS = 0, 1, 2
-
-
-@njit(cache=True, error_model="numpy")
-def threshold(X, y, G, c, theta_ls, criterion, target, low, high, f_low, f_high):
-    """Root in (low, high) of f(ε) = criterion at θ̂(ε) less target, f(low) < 0 < f(high).
-
-    LOSS: R(θ̂, ε).  PARAMETER: ‖θ̂ − θ̂(0)‖.  CLEAN_LOSS: R(θ̂, 0). Regula falsi with the weights of Anderson
-    and Björck on the solution path. Returns (ε, solves, worst relative gap met).
-    """
-    theta, s = theta_ls.copy(), np.zeros(y.size)
-    worst, x = 0.0, low
-    for solves in range(1, 200):
-        previous = x
-        x = high - f_high * (high - low) / (f_high - f_low)
-        if not low < x < high:
-            x = 0.5 * (low + high)
-        if solves == 1:
-            loss, bound, _ = minimise(X, y, x, G, c, theta, s, 1e-10, 1)
-        else:
-            loss, bound, _ = follow(X, y, x, G, c, theta, s, 1e-10, 1)
-        worst = max(worst, (loss - bound) / loss)
-        if criterion == PARAMETER:
-            f = 0.0
-            for j in range(c.size):
-                f += (theta[j] - theta_ls[j]) ** 2
-            f = np.sqrt(f) - target
-        elif criterion == CLEAN_LOSS:
-            f = adversarial_loss(y - np.dot(X, theta), 0.0) - target
-        else:
-            f = loss - target
-        if f == 0.0 or abs(x - previous) <= 1e-10 * x or high - low <= 1e-10 * x:
-            break
-        if f > 0.0:
-            high_moved = 1.0 - f / f_high
-            f_low *= 1.0 if solves == 1 or previous == low else (high_moved if high_moved > 0.0 else 0.5)
-            high, f_high = x, f
-        else:
-            low_moved = 1.0 - f / f_low
-            f_high *= 1.0 if solves == 1 or previous == high else (low_moved if low_moved > 0.0 else 0.5)
-            low, f_low = x, f
-    return x, solves, worst

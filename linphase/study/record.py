@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import linphase
 from linphase.study.files import pack, unpack, write
 from linphase.study.model import Figures, Options, Study
 from linphase.study.tables import Rows, columns_from_csv, columns_to_csv, number, to_csv, to_tex
@@ -27,7 +26,7 @@ from linphase.study.tables import Rows, columns_from_csv, columns_to_csv, number
 if TYPE_CHECKING:
     from linphase.evidence import Verdict
 
-HOME = Path(linphase.__file__).resolve().parent
+HOME = Path(__file__).resolve().parents[1]
 LIBRARIES = ("numpy", "scipy", "numba", "statsmodels", "matplotlib", "scikit-learn", "joblib", "torch")
 PICTURES = (".pdf", ".png")
 
