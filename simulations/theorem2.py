@@ -8,11 +8,14 @@ diagram, the thresholds against d/n.
 import sys
 
 try:
+    from claims import constants, empty_set, exponents, loss_p_values, phase_diagram, sample_size, two_sides
+
     import linphase as lp
-    from claims import two_sides
     from linphase.study import Study, main
 except ModuleNotFoundError as missing:
-    sys.exit(f"{missing.name} is not installed: `make theorem2`, or `pip install -e .` where pyproject.toml is")
+    sys.exit(
+        f"{missing.name} is not installed: `make theorem2`, or `pip install -e .` where pyproject.toml is"
+    )
 
 
 def warm() -> None:
@@ -24,7 +27,7 @@ def warm() -> None:
         lp.critical_strength(X, y, theta0=[0.1] * d, noise=1.0)
 
 
-PARTS = (two_sides,)
+PARTS = (two_sides, exponents, constants, phase_diagram, sample_size, loss_p_values, empty_set)
 STUDY = Study("theorem2", __doc__, [part.PART for part in PARTS], warm)
 
 if __name__ == "__main__":

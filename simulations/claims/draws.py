@@ -1,16 +1,26 @@
-"""What the claims of Theorem 2 share: the thresholds of many data sets, and how they are named."""
+"""What the claims of Theorem 2 share: the thresholds of many data sets, their names and exact limits."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from linphase import GaussianDesign, critical
+from linphase import GaussianDesign, asymptotics, critical
 from linphase.study import Cell
 
 CRITERIA = ("loss", "parameter", "clean-loss")
 SYMBOLS = {"loss": r"\epsilon^*", "parameter": r"\epsilon_P", "clean-loss": r"\epsilon_C"}
 NAMES = {"loss": "eps*", "parameter": "eps_P", "clean-loss": "eps_C"}
+
+FINE = np.concatenate([np.geomspace(0.008, 0.995, 300), [1.0], np.geomspace(1.005, 6.0, 150)])
+"""d/n for the lines of exact limits."""
+
+
+def limit_line(criterion: str, signal: float = 1.0) -> np.ndarray:
+    """Exact limit of a threshold along FINE; NaN where it is infinite, and at d = n, where there is none."""
+    line, there = np.full(FINE.size, np.nan), FINE != 1
+    line[there] = asymptotics.critical_strength(FINE[there], signal, criterion=criterion)
+    return np.where(np.isfinite(line), line, np.nan)
 
 
 def thresholds(
