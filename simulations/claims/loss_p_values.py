@@ -111,7 +111,7 @@ def report(results: Results, options: Options) -> Report:
                 expected="refuted" if d == 2 else "supported",
             )
         )
-        part = evidence.equivalent(f"d = {d}", SHIFT, at_root_n[d], float(predicted(np.array(1.0))), 0.06)
+        part = evidence.equivalent(f"d = {d}", SHIFT, at_root_n[d], float(predicted(np.array(1.0))), 0.08)
         corrected.append(part)
     least, most = DIMENSIONS[0], DIMENSIONS[-1]
     drift = evidence.combine([1.0, -1.0], [at_root[least], at_root[most]])

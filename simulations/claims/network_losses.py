@@ -24,13 +24,16 @@ GROWING = (16, 64, 256)
 
 def experiments(options: Options) -> list[Experiment]:
     """Three d/n at one width, three widths at one d/n, for both criteria."""
+    n, last = (100, 2) if options.quick else (N, 3)
     cells = [
-        BASE | {"criterion": c, "data": 0, "n": N, "d": d, "width": WIDTH}
+        BASE | {"criterion": c, "data": 0, "n": n, "d": d, "width": WIDTH}
         for c in CRITERIA
-        for d in DIMENSIONS
+        for d in DIMENSIONS[:last]
     ]
     growing = [
-        BASE | {"criterion": c, "data": h, "n": N, "d": 20, "width": h} for c in CRITERIA for h in GROWING
+        BASE | {"criterion": c, "data": h, "n": n, "d": 20, "width": h}
+        for c in CRITERIA
+        for h in GROWING[:last]
     ]
     return [
         Experiment("network-losses", threshold_block, cells, 3 if options.quick else 24, 4),
@@ -78,7 +81,8 @@ def report(results: Results, options: Options) -> Report:
         widths = [cell.setting["width"] for cell in cells]
         off = [means(cell, "twin")[2] for cell in cells]
         title = f"{NAMES[criterion]}: relative distance to the twin's"
-        rows += [row(e, experiment=title, n=N, d=20, width=h) for h, e in zip(widths, off, strict=True)]
+        n = cells[0].setting["n"]
+        rows += [row(e, experiment=title, n=n, d=20, width=h) for h, e in zip(widths, off, strict=True)]
         title = f"network, {NAMES[criterion]}: meets the twin's as h grows"
         claims.append(evidence.vanishes(title, SAYS, widths, off, 0.02, rate=0.25))
     return Report(rows, claims, {"network_losses": {key: np.array(values) for key, values in figure.items()}})

@@ -21,7 +21,7 @@ LIMIT = f"{SAME} as h -> infinity"
 SPREAD = "clean predictors of a wide network spread like clean linear ones"
 BASE = {"criterion": "parameter", "activation": "tanh", "init": "vanishing", "xi": 1.0, "n_steps": 60}
 WIDTH = 128
-GRID = {(100, 2): 50, (100, 5): 50, (400, 2): 30, (400, 5): 30, (400, 20): 16, (1600, 5): 12, (1600, 20): 6}
+GRID = {(100, 2): 50, (100, 5): 50, (400, 2): 30, (400, 5): 30, (400, 20): 16, (1600, 5): 10, (1600, 20): 5}
 QUICK = {(100, 2): 6, (100, 5): 6, (400, 5): 4}
 GROWING = (16, 64, 256)
 
@@ -47,7 +47,7 @@ def experiments(options: Options) -> list[Experiment]:
     grid = QUICK if options.quick else GRID
     cells = [BASE | {"data": 0, "n": n, "d": d, "width": 64 if options.quick else WIDTH} for n, d in grid]
     growing = [BASE | {"data": h, "n": 400, "d": 5, "width": h} for h in GROWING]
-    reps = 3 if options.quick else 16
+    reps = 3 if options.quick else 12
     spread = [{"n": 100, "d": d, "width": 64} for d in (2, 10)]
     return [
         Experiment(

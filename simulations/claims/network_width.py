@@ -19,7 +19,7 @@ from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 N, D = 100, 5
 MULTIPLES = (0.0, 0.5, 1.0, 2.0)  # of √(d/n)
-WIDTHS = {64: 100, 256: 100, 1024: 90, 4096: 50}  # replicates for each ε > 0
+WIDTHS = {64: 100, 256: 100, 1024: 70, 4096: 46}  # replicates for each ε > 0
 PLAIN = ("tanh", "random")
 LAYERS = {  # activation and second layer, and the exponent of h that theory gives
     PLAIN: -1.0,

@@ -164,7 +164,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
                 if f"{regime} {quantity}" in limits:
                     plotting.theory(ax, limits["n"], limits[f"{regime} {quantity}"])
             plotting.log_axes(ax)
-            ax.set(xlabel="$n$", ylim=(5e-4, 50))
+            ax.set(xlabel="$n$", ylim=(1e-4, 50))
         plotting.theory(axes[0], [], [], "exact limit")
         axes[0].set_ylabel(r"$|\hat R(\hat\theta(\epsilon),\epsilon)-\hat R(\hat\theta(0),0)|\,/\,|\Delta|$")
         axes[1].set_ylabel(r"$|\hat R(\hat\theta(\epsilon),0)-\hat R(\hat\theta(0),0)|\,/\,|\Delta|$")
