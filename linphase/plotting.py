@@ -199,7 +199,7 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
 
 
 def log_axes(ax: Axes, which: str = "xy") -> None:
-    """Make axes logarithmic: labels at decades, with 2 and 5 times those where fewer than two show."""
+    """Make axes logarithmic: labels at decades, and at 2 and 5 times those where few would show."""
     for name in which:
         getattr(ax, f"set_{name}scale")("log")
         axis: Axis = getattr(ax, f"{name}axis")
@@ -209,7 +209,7 @@ def log_axes(ax: Axes, which: str = "xy") -> None:
 
 def _log_label(axis: Axis, value: float, _position: int | None) -> str:
     low, high = sorted(axis.get_view_interval())
-    short = floor(log10(high)) - ceil(log10(low)) < 1  # fewer than two decades to label
+    short = high < 30 * low or floor(log10(high)) == ceil(log10(low))  # little to label otherwise
     exponent = floor(log10(value) + 1e-9)
     mantissa = round(value / 10.0**exponent)
     if mantissa not in ((1, 2, 5) if short else (1,)):
