@@ -275,8 +275,8 @@ CELLS = [  # eps, d/n, signal, noise
 @pytest.mark.slow
 @pytest.mark.parametrize(("eps", "delta", "s", "sigma"), CELLS)
 def test_large_samples_are_equivalent_to_the_limit(eps, delta, s, sigma):
-    """n = 2000: loss, risks and norm within 5 % of the limit; all 12 x 4 claims at a common level of 5 %."""
-    n, reps = 2000, 8
+    """n = 2000: loss, risks and norm within 8 % of the limit; all 12 x 4 claims at a common level of 5 %."""
+    n, reps = 2000, 10
     rows = []
     for i in range(reps):
         X, y = lp.GaussianDesign(n, round(delta * n), s, sigma).sample(stream(5, "large", delta, eps, i))
@@ -288,7 +288,7 @@ def test_large_samples_are_equivalent_to_the_limit(eps, delta, s, sigma):
     names = ("train_loss", "clean_risk", "adversarial_risk", "norm")
     for name, sample in zip(names, np.transpose(rows), strict=True):
         truth = getattr(limit, name)
-        claim = evidence.equivalent(name, "", evidence.mean(sample / truth), 1.0, 0.05, (0.8, 1.2))
+        claim = evidence.equivalent(name, "", evidence.mean(sample / truth), 1.0, 0.08, (0.8, 1.2))
         assert claim.p_support < 0.05 / (4 * len(CELLS)), (name, claim.estimate)
 
 

@@ -88,9 +88,9 @@ def test_the_predictors_exponent_is_one_half_and_no_rival(claims, rate, expected
         }
         return Cell(setting, values)
 
-    grid = [cell((d / n) ** rate, n=n, d=d, width=64) for n, d in predictor.GRID]
-    growing = [cell(0.1, n=400, d=5, width=h) for h in predictor.GROWING]
-    spread = [Cell({"n": 100, "d": 2, "width": 64}, {"square": rng.chisquare(200, 600) / 200})]
+    grid = [cell((d / n) ** rate, n=n, d=d, width=64, xi=1.0) for n, d in predictor.GRID]
+    growing = [cell(0.1, n=400, d=5, width=h, xi=1.0) for h in predictor.GROWING]
+    spread = [Cell({"n": 100, "d": 2, "width": 64, "xi": 1.0}, {"square": rng.chisquare(200, 600) / 200})]
     results = {"network-predictor": grid, "network-predictor-width": growing, "network-spread": spread}
     report = predictor.report(results, Options(Path()))
     found = {verdict.name: verdict.status for verdict in evidence.decide(report.claims)}

@@ -65,7 +65,7 @@ def report(results: Results, options: Options) -> Report:
     for criterion, cells in by(results["network-losses"], "criterion").items():
         name, parts = NAMES[criterion], []
         for cell in cells:
-            keys = {key: cell.setting[key] for key in ("n", "d", "width")}
+            keys = {key: cell.setting[key] for key in ("n", "d", "width", "xi")}
             network, linear, off = means(cell, "exact")
             rows.append(row(network, experiment=f"{name}, network", **keys))
             rows.append(row(linear, experiment=f"{name}, linear model", **keys))
@@ -75,7 +75,9 @@ def report(results: Results, options: Options) -> Report:
             for key, value in zip(figure, entry, strict=True):
                 figure[key].append(value)
         claims.append(
-            evidence.all_of(f"network, {name}: relative distance to the linear model's", SAYS, parts)
+            evidence.all_of(
+                f"network, {name}: relative distance to the linear model's", SAYS, parts, note="xi = 1"
+            )
         )
     for criterion, cells in by(results["network-losses-width"], "criterion").items():
         widths = [cell.setting["width"] for cell in cells]

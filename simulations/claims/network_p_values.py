@@ -19,7 +19,7 @@ from linphase.study import Experiment, Options, Part, Report, Results, row
 N, DIMENSIONS, WIDTH = 100, (2, 5, 10), 64
 N_STEPS, STEP = 50, 0.2
 LOGS = np.array([-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0])
-TESTS = {"predictor": "$f$ at test points", "loss": "training loss"}
+TESTS = {"predictor": "$f$ at test points", "loss": "the training loss"}
 FALLS = "the p-value of the network's predictor starts to fall dramatically at log(eps/eps*) = 0"
 LOSS = "the p-value of the network's training loss is close to 0 at log(eps/eps*) = 0"
 SAME = "the network's p-values are the linear model's"
@@ -87,7 +87,7 @@ def report(results: Results, options: Options) -> Report:
             figure |= {f"{name}_{d}{end}": np.array(column) for end, column in columns.items()}
             title = "p-value of the {1}, {0}".format(*name.split("_"))
             rows += [
-                row(e, experiment=title, n=N, d=d, width=WIDTH, log=float(x))
+                row(e, experiment=title, n=N, d=d, width=WIDTH, xi=1.0, log=float(x))
                 for e, x in zip(estimates, LOGS, strict=True)
             ]
         at = {
@@ -130,14 +130,15 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             for index, d in enumerate(DIMENSIONS):
                 columns = (data[f"network_{test}_{d}{end}"] for end in ("", "_low", "_high"))
                 plotting.band(ax, data["log"], *columns, f"$d={d}$", index)
-                plotting.theory(
-                    ax, data["log"], data[f"twin_{test}_{d}"], "linear twin" if index == 0 else ""
-                )
+            for d in DIMENSIONS:
+                plotting.theory(ax, data["log"], data[f"twin_{test}_{d}"], "linear twin")
             plotting.threshold(ax, 0.0)
-            ax.set(xlabel=r"$\log(\epsilon/\sqrt{d/n})$", ylim=(0, None))
-        axes[0].set(ylabel="mean $p$-value of $f$ at test points")
-        axes[1].set(ylabel="mean $p$-value of the training loss")
-        axes[1].tick_params(labelleft=True)
+            ax.set(
+                xlabel=r"$\log(\epsilon/\sqrt{d/n})$",
+                ylabel=f"mean $p$-value of {TESTS[test]}",
+                ylim=(0, None),
+            )
+            ax.tick_params(labelleft=True)
         plotting.letters(axes)
         plotting.shared_legend(fig, axes)
         plotting.save(fig, folder, "network_p_values")

@@ -19,6 +19,7 @@ from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 N, D = 100, 5
 MULTIPLES = (0.0, 0.5, 1.0, 2.0)  # of √(d/n)
+LABELS = dict(zip(MULTIPLES, ("0", r"\sqrt{d/n}/2", r"\sqrt{d/n}", r"2\sqrt{d/n}"), strict=True))
 WIDTHS = {64: 100, 256: 100, 1024: 70, 4096: 46}  # replicates for each ε > 0
 PLAIN = ("tanh", "random")
 LAYERS = {  # activation and second layer, and the exponent of h that theory gives
@@ -121,17 +122,24 @@ def report(results: Results, options: Options) -> Report:
     layers = {layer: [cell for cell in results["network-clean"] if _layer(cell) == layer] for layer in LAYERS}
     attacked = by(results["network-attacked"], "multiple")
     claims = [
-        rate_claim("network, clean: distance to the twin falls as 1/h", CLEAN, layers[PLAIN], -1.0, 0.1)
+        rate_claim(
+            "network, clean: distance to the twin falls as 1/h",
+            CLEAN,
+            layers[PLAIN],
+            -1.0,
+            0.1,
+            note="xi = 1",
+        )
     ]
     for multiple, cells in attacked.items():
         title = f"network, eps = {multiple:g} sqrt(d/n): median distance falls as 1/h"
-        note = f"exponent of the mean: {mean_rate(cells, 'beta').value:.2f}"
+        note = f"xi = 1; exponent of the mean: {mean_rate(cells, 'beta').value:.2f}"
         claims.append(rate_claim(title, ATTACKED, cells, -1.0, 0.35, median_rate, note=note))
     floor = _floor(attacked.values())
     first, last = sorted(floor)[-2:]
     exponent = evidence.slope(np.log([first, last]), [floor[first].log(), floor[last].log()])
     title = "network, eps > 0: where signs disagree the distance does not fall"
-    note = f"in units of one step's parting, over all epsilon; {floor[last].value:.2f} at h = {last}"
+    note = f"xi = 1; in units of one step's parting, over all epsilon; {floor[last].value:.2f} at h = {last}"
     claims.append(evidence.equivalent(title, FLOOR, exponent, 0.0, 0.5, (-1.0, -0.5), note=note))
     claims += _layer_claims(layers)
     rows = [
@@ -150,7 +158,7 @@ def _layer(cell: Cell) -> tuple[Any, Any]:
 
 def distance_rows(cell: Cell) -> list[dict[str, Any]]:
     """Distances, and how often the signs of residuals disagree."""
-    keys = {name: cell.setting[name] for name in ("n", "d", "width", "activation", "signs", "multiple")}
+    keys = {name: cell.setting[name] for name in ("n", "d", "width", "xi", "activation", "signs", "multiple")}
     rows = []
     for name in ("beta", "prediction"):
         rows.append(row(evidence.mean(cell.values[name]), experiment=f"distance of {name}, mean", **keys))
@@ -188,7 +196,10 @@ def _layer_claims(layers: Mapping[Any, Sequence[Cell]]) -> list[evidence.Claim]:
             others.append(rate_claim(f"network, {name}: rate h^(-1/2)", CURVED, layers[layer], target, 0.25))
         else:
             others.append(rate_claim(f"network, {name}: no convergence", OFFSET, layers[layer], target, 0.4))
-    return [evidence.all_of("network, clean: 1/h for every activation and layer", CLEAN, parts), *others]
+    return [
+        evidence.all_of("network, clean: 1/h for every activation and layer", CLEAN, parts, note="xi = 1"),
+        *others,
+    ]
 
 
 def _figure(groups: Mapping[float, Sequence[Cell]]) -> dict[str, np.ndarray]:
@@ -221,11 +232,11 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
                 data[name][rows]
                 for name in ("width", "mean", "median", "low", "high", "share", "share_low", "share_high")
             )
-            label = r"$\epsilon=0$" if multiple == 0 else rf"$\epsilon={multiple:g}\sqrt{{d/n}}$"
+            label = rf"$\epsilon={LABELS[multiple]}$"
             plotting.band(left, h, median, low, high, label, index)
             if multiple > 0:
                 hollow = plotting.look(index) | {"markerfacecolor": "white", "linewidth": 0.6}
-                left.plot(h, mean, **hollow, zorder=4)
+                left.plot(h, mean, **hollow, zorder=4, label="means" if multiple == 1 else "")
                 plotting.band(right, h, share, share_low, share_high, "", index)
         ends = np.array([data["width"].min(), data["width"].max()])
         plotting.theory(left, ends, 2 / ends, "$h^{-1}$", dashed=True)

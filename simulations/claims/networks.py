@@ -16,11 +16,10 @@ from scipy.optimize import brentq
 from linphase import AdversarialProblem, GaussianDesign, critical, gradient_descent, two_layer_descent
 from linphase.designs import fixed_design_std_norm
 from linphase.streams import stream
-from linphase.two_layer import TwoLayerNet
+from linphase.two_layer import ACTIVATIONS, TwoLayerNet
 
 N_STEPS = 60
 STEP = 0.1  # of the twin; the network's is STEP/φ'(0)²
-SLOPES = {"erf": 2 / math.sqrt(math.pi), "softplus": 0.5, "raw-softplus": 0.5}  # φ'(0) where it is not 1
 NEW_POINTS = 25
 THRESHOLD_STEP = 0.15
 
@@ -48,7 +47,7 @@ def distance_block(setting: Mapping[str, Any], replicates: range, seed: int) -> 
             signs=setting["signs"],
             init=setting["init"],
             xi=setting["xi"],
-            step=STEP / SLOPES.get(setting["activation"], 1.0) ** 2,
+            step=STEP / ACTIVATIONS[setting["activation"]].slope ** 2,
             n_steps=N_STEPS,
             points=points,
         )
