@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     """Draw the figures of each simulation that has committed results."""
     sys.path.insert(0, str(ROOT / "simulations"))
-    for record in sorted((ROOT / "simulations" / "results").glob("*/run.json")):
-        study = importlib.import_module(record.parent.name).STUDY
-        for path in redraw(study, record.parent, ROOT / "figures"):
+    results = ROOT / "simulations" / "results"
+    for record in sorted(results.glob("**/run.json")):
+        name, *variant = record.parent.relative_to(results).parts
+        study = importlib.import_module(name).STUDY
+        for path in redraw(study, record.parent, ROOT / "figures", *variant):
             print(path.relative_to(ROOT))
 
 

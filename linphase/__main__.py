@@ -1,6 +1,7 @@
 """Simulations by name: ``python -m linphase NAME [flags]`` runs one.
 
-``python -m linphase promote NAME [--out FOLDER]`` moves a finished run's results to where they are committed.
+``python -m linphase promote NAME [--out FOLDER]`` moves a finished run's results, by default those of the
+latest, to where they are committed.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def _promote(name: str, words: Sequence[str]) -> int:
     from linphase.study import promote
 
     parser = argparse.ArgumentParser(prog=f"python -m linphase promote {name}", allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=Path("out") / name, help="folder of the run")
-    out = parser.parse_args(words).out
+    parser.add_argument("--out", type=Path, help=f"folder of the run (default: the latest in out/{name})")
+    out = parser.parse_args(words).out or _latest(Path("out") / name)
     if not CHECKOUT.is_dir():
         print(f"results are promoted in a checkout only, and {HOME.parent} is none", file=sys.stderr)
         return 2
@@ -54,6 +55,12 @@ def _promote(name: str, words: Sequence[str]) -> int:
         return 2
     print(f"promoted {len(files)} files of {out}")
     return 0
+
+
+def _latest(folder: Path) -> Path:
+    """Return the folder of the latest of a simulation's runs, which has a subfolder for each variant."""
+    records = [*folder.glob("run.json"), *folder.glob("*/run.json")]
+    return max(records, key=lambda record: record.stat().st_mtime).parent if records else folder
 
 
 if __name__ == "__main__":

@@ -394,14 +394,17 @@ def forget_modules():
 def test_imports_are_followed_wherever_they_stand(tmp_path, monkeypatch):
     texts = {
         "__init__": "from linphase.a import x",
-        "a": "import os, linphase.b as b\nfrom . import c",
+        "a": "import os, linphase.b as b\nfrom . import c\nfrom linphase.study.files import write",
         "b": "def f():\n    from linphase.deep.d import g",
         "c": "from linphase import plotting, e\nimport numpy.linalg",
         "deep/__init__": "",
+        "study/__init__": "",
+        "study/files": "import shutil",
         "deep/d": "from ..f import h\nfrom .i import j",
         **dict.fromkeys(("e", "f", "deep/i", "plotting", "unrelated"), ""),
     }
     (tmp_path / "deep").mkdir()
+    (tmp_path / "study").mkdir()
     for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setattr(modules, "HOME", tmp_path)

@@ -12,6 +12,8 @@ from linphase.study.model import (
     Cell,
     Experiment,
     Figures,
+    Flag,
+    Local,
     Options,
     Part,
     Report,
@@ -19,11 +21,12 @@ from linphase.study.model import (
     Setting,
     Study,
     Values,
+    at_least,
 )
 from linphase.study.record import promote, redraw
 from linphase.study.tables import row
 
 __all__ = [
-    "Cell", "Experiment", "Figures", "Options", "Part", "Report", "Results", "Setting", "Study", "StudyError",
-    "Values", "main", "promote", "redraw", "row", "run",
+    "Cell", "Experiment", "Figures", "Flag", "Local", "Options", "Part", "Report", "Results", "Setting",
+    "Study", "StudyError", "Values", "at_least", "main", "promote", "redraw", "row", "run",
 ]  # fmt: skip

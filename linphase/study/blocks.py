@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -21,7 +22,9 @@ import numpy as np
 
 from linphase.study.digest import sources
 from linphase.study.files import pack, sweep, unpack, write
-from linphase.study.model import Cell, Experiment, Options, Setting, Values
+from linphase.study.model import Cell, Experiment, Local, Options, Setting, Values
+
+SCRATCH = ".scratch"
 
 
 class StudyError(RuntimeError):
@@ -67,8 +70,10 @@ def find(blocks: Sequence[Block], folder: Path) -> dict[int, Values]:
     return {i: values for i, block, values in found if values and _fit(values, block.replicates)}
 
 
-def compute(blocks: Mapping[int, Block], folder: Path, jobs: int) -> Iterator[tuple[int, Values]]:
-    """Compute blocks in any order; each is in its file before it is yielded.
+def compute(
+    blocks: Mapping[int, Block], folder: Path, options: Options
+) -> Iterator[tuple[int, Values, float]]:
+    """Compute blocks in any order, each with its seconds; each is in its file before it is yielded.
 
     Raises
     ------
@@ -77,20 +82,30 @@ def compute(blocks: Mapping[int, Block], folder: Path, jobs: int) -> Iterator[tu
     """
     import joblib
 
+    folder = folder.resolve()  # a worker may stand elsewhere
     sweep(folder)
+    scratch = {i: (folder / block.file).with_suffix(SCRATCH) for i, block in blocks.items()}
+    for path in folder.glob(f"*{SCRATCH}"):  # nobody goes on from these
+        if path.with_suffix(".npz").is_file() or (options.fresh and path in scratch.values()):
+            shutil.rmtree(path)
     parent = os.getpid()
     tasks = (
-        joblib.delayed(_task)(i, str(b), parent, b.experiment.block, dict(b.setting), b.replicates, b.seed)
+        joblib.delayed(_task)(
+            *(i, str(b), parent, b.experiment.block, dict(b.setting), b.replicates, b.seed),
+            Local(scratch[i], options.own) if b.experiment.local else None,
+        )
         for i, b in blocks.items()
     )
     with joblib.parallel_config("loky", inner_max_num_threads=1):
-        parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+        order = "generator_unordered"
+        parallel = joblib.Parallel(options.jobs, return_as=order, batch_size=1, max_nbytes=None)
         with _interrupt_ignored():
             done = parallel(tasks)  # starts the workers
         try:
-            for i, values in done:
+            for i, values, seconds in done:
                 write(folder / blocks[i].file, pack(values))
-                yield i, values
+                shutil.rmtree(scratch[i], ignore_errors=True)
+                yield i, values, seconds
         finally:
             with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
                 warnings.simplefilter("ignore")
@@ -114,20 +129,23 @@ def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, l
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run under one BLAS and one Numba thread: the number of threads can change the last digits."""
+    """Run under one thread of BLAS, Numba and torch: the number of threads can change the last digits.
+
+    What a block imports is loaded by then: its digest has followed it.
+    """
     import scipy.linalg  # noqa: F401  (only a BLAS that is loaded can be limited)
     from threadpoolctl import threadpool_limits
 
-    numba = sys.modules.get("numba")
-    before = numba.get_num_threads() if numba and numba.config.NUMBA_NUM_THREADS > 1 else 1
-    with threadpool_limits(1):
-        if numba and before > 1:
-            numba.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if numba and before > 1:
-                numba.set_num_threads(before)
+    numba, torch = sys.modules.get("numba"), sys.modules.get("torch")
+    pools = [torch] if torch else []
+    if numba and numba.config.NUMBA_NUM_THREADS > 1:
+        pools.append(numba)
+    before = [pool.get_num_threads() for pool in pools]
+    with threadpool_limits(1), ExitStack() as stack:
+        for pool, threads in zip(pools, before, strict=True):
+            stack.callback(pool.set_num_threads, threads)
+            pool.set_num_threads(1)
+        yield
 
 
 @contextmanager
@@ -147,21 +165,25 @@ def _task(
     place: int,
     name: str,
     parent: int,
-    block: Callable[[Setting, range, int], Values],
+    block: Callable[..., Values],
     setting: Setting,
     replicates: range,
     seed: int,
-) -> tuple[int, Values]:
+    local: Local | None,
+) -> tuple[int, Values, float]:
     if parent != os.getpid():
         _settle(parent)
+    start = time.perf_counter()
     try:
+        if local is not None:
+            local.scratch.mkdir(exist_ok=True)
         with one_thread():
-            found = block(setting, replicates, seed)
+            found = block(setting, replicates, seed, *([local] if local else []))
         values = {key: np.ascontiguousarray(value) for key, value in found.items()}
         if not _fit(values, replicates):
             shapes = {key: value.shape for key, value in values.items()}
             raise ValueError(f"a block must return arrays with an entry a replicate, got shapes {shapes}")
-        return place, values
+        return place, values, time.perf_counter() - start
     except Exception as error:
         raise StudyError(f"{name} failed: {type(error).__name__}: {error}", traceback.format_exc()) from None
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from linphase.study.blocks import StudyError
 from linphase.study.engine import run
-from linphase.study.model import Options, Study
+from linphase.study.model import Options, Study, at_least
 
 KEPT = "finished blocks are kept, and the same command goes on from them"
 
@@ -30,7 +30,10 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
         if hasattr(output, "reconfigure"):
             output.reconfigure(errors="replace")  # claims have Greek letters, a terminal may not
     try:
-        options = _options(study, argv)
+        options, dry = _options(study, argv)
+        if dry and study.dry_run is not None:
+            print(study.dry_run(options))
+            return 0
         return run(study, options)
     except SystemExit as ready:  # argparse: -h or bad input
         return int(ready.code or 0)
@@ -52,35 +55,49 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def _options(study: Study, argv: Sequence[str] | None) -> Options:
+def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
+    """Return the options, and whether the run is to be dry."""
     out, quick_out = Path("out") / study.name, Path("out") / f"{study.name}-quick"
+    shown = ", or ".join(str(folder / (study.variant or "").upper()) for folder in (out, quick_out))
     parser = _Parser(description=study.about, allow_abbrev=False)
     add = parser.add_argument
     add("--quick", action="store_true", help="small grids, few replicates: proves little")
-    add("--reps", type=_at_least(1), metavar="N", help="replicates per setting (default: varies)")
-    add("--seed", type=_at_least(0), default=0, metavar="N", help="seed of all random numbers (default: 0)")
-    add("--jobs", type=_at_least(1), metavar="N", help="worker processes (default: one for each core)")
-    add("--out", type=Path, metavar="FOLDER", help=f"outputs (default: {out}, or {quick_out})")
+    add("--reps", type=at_least(1), metavar="N", help="replicates per setting (default: varies)")
+    add("--seed", type=at_least(0), default=0, metavar="N", help="seed of all random numbers (default: 0)")
+    add("--jobs", type=at_least(1), metavar="N", help="worker processes (default: one for each core)")
+    add("--out", type=Path, metavar="FOLDER", help=f"outputs (default: {shown})")
     add("--fresh", action="store_true", help="compute again the blocks that an earlier run has finished")
     add("--no-figure", action="store_true", help="draw no figures")
+    for flag in study.flags:
+        if flag.switch:
+            add(flag.name, action="store_true", help=flag.help)
+        else:
+            metavar = flag.metavar or "|".join(flag.choices) or None
+            parse = _one_of(flag.choices) if flag.choices else flag.type
+            add(flag.name, type=parse, default=flag.default, metavar=metavar, help=flag.help)
+    if study.dry_run is not None:
+        add("--dry-run", action="store_true", help="say what a run would cost, and do not run")
     given, unknown = parser.parse_known_args(argv)
     if unknown:
         flags = ", ".join(flag for action in parser._actions for flag in action.option_strings)
         parser.error(f"unknown argument {unknown[0]}, allowed are {flags}")
-    folder = given.out or (quick_out if given.quick else out)
-    if reason := _unwritable(folder):
+    own = {flag.key: getattr(given, flag.key) for flag in study.flags}
+    variant = own[study.variant] if study.variant else ""
+    folder = given.out or (quick_out if given.quick else out) / variant
+    dry = getattr(given, "dry_run", False)
+    if not dry and (reason := _unwritable(folder)):
         parser.error(f"argument --out: must be a folder that can be written, got {folder} ({reason})")
-    jobs = given.jobs or _cores()
-    return Options(folder, given.quick, given.reps, given.seed, jobs, given.fresh, not given.no_figure)
+    jobs, figures = given.jobs or _cores(), not given.no_figure
+    return Options(folder, given.quick, given.reps, given.seed, jobs, given.fresh, figures, own), dry
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text}")
-        return int(text)
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def choice(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"must be one of {', '.join(choices)}, got {text}")
+        return text
 
-    return number
+    return choice
 
 
 def _unwritable(folder: Path) -> str | None:

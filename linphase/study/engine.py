@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from linphase.study.blocks import Block, StudyError, compute, find, gather, one_thread, plan
 from linphase.study.model import Cell, Experiment, Options, Report, Study, Values
 from linphase.study.record import recorded, redraw, save, save_run, simulations
 from linphase.study.show import claims_table
 from linphase.study.tables import compare
+
+LONG = 60.0
+"""Seconds from which a block is worth a line in a log."""
 
 
 def run(study: Study, options: Options) -> int:
@@ -46,16 +49,15 @@ def run(study: Study, options: Options) -> int:
     rows = {name: report.rows for name, report in reports.items()}
     figures = _distinct("figure", (item for report in reports.values() for item in report.figures.items()))
     files = save(options.out, study, rows, verdicts, figures)
+    variant = study.variant_of(options)
     if options.figures:
-        files += redraw(study, options.out, options.out)
+        files += redraw(study, options.out, options.out, variant)
     seconds = time.perf_counter() - start
     digest = blake2b("".join(block.file for block in blocks).encode(), digest_size=16).hexdigest()
     counts = {"computed": len(blocks) - len(found), "found": len(found)}
-    save_run(
-        options,
-        files,
-        {"study": study.name, "seconds": round(seconds, 2), "blocks": counts, "digest": digest},
-    )
+    facts: dict[str, Any] = {"study": study.name} | ({"variant": variant} if variant else {})
+    facts |= {"seconds": round(seconds, 2), "blocks": counts, "digest": digest}
+    save_run(options, files, facts)
 
     print(claims_table(verdicts))
     print(f"{seconds:.0f} s; {', '.join(path.name for path in files)} and run.json are in {options.out}")
@@ -88,10 +90,14 @@ def _compute(
     print(f"{study.name}: {counts}, {options.jobs} worker(s)", flush=True)
     if missing and study.warm is not None:
         study.warm()
-    with tqdm(total=len(missing), unit="block", leave=False, disable=not sys.stderr.isatty()) as bar:
-        for i, result in compute(missing, folder, options.jobs):
+    terminal = sys.stderr.isatty()
+    with tqdm(total=len(missing), unit="block", leave=False, disable=not terminal) as bar:
+        for i, result, seconds in compute(missing, folder, options):
             values[i] = result
             bar.update()
+            if seconds > LONG and not terminal:
+                count = f"{len(values)} of {len(blocks)} blocks are finished"
+                print(f"{blocks[i]}: {seconds:.0f} s; {count}", flush=True)
     return values
 
 
@@ -121,7 +127,8 @@ def _fewer(experiment: Experiment, options: Options) -> bool:
 
 
 def _comparison(study: Study, options: Options) -> str:
-    folders = [folder / "results" / study.name for folder in simulations()]
+    inside = Path("results", study.name, study.variant_of(options))
+    folders = [folder / inside for folder in simulations()]
     committed = next((folder for folder in folders if (folder / "table.csv").is_file()), None)
     if committed is None:
         return "There is no committed table to compare with."

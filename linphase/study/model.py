@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,57 @@ if TYPE_CHECKING:
 Setting = Mapping[str, int | float | str]
 Values = dict[str, NDArray[Any]]
 Figures = Mapping[str, Mapping[str, NDArray[Any]]]
+
+COMMON = ("quick", "reps", "seed", "jobs", "out", "fresh", "figures", "no_figure", "dry_run", "help")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of a study's own, beside the common ones.
+
+    Attributes
+    ----------
+    name, help : str
+        ``--two-words``, and what ``-h`` says about it.
+    default : object
+        Its value where it is not given; a text is parsed like a given one.
+    type : callable
+        From text to value; raises `argparse.ArgumentTypeError` with "must be ..., got ..." on a bad one.
+    choices : sequence of str
+        All values, where there are only a few; in place of ``type``.
+    switch : bool
+        It takes no value: True where it is given, else False.
+    metavar : str, optional
+        What ``-h`` writes for its value.
+    """
+
+    name: str
+    help: str
+    default: Any = None
+    type: Callable[[str], Any] = str
+    choices: Sequence[str] = ()
+    switch: bool = False
+    metavar: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name) or self.key in COMMON:
+            raise ValueError(f"a study's own flag must be a new one, like --two-words, got {self.name!r}")
+
+    @property
+    def key(self) -> str:
+        """Its name among the options: ``two_words``."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of a flag whose value is an integer of at least ``least``."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got {text}")
+        return int(text)
+
+    return number
 
 
 @dataclass(frozen=True)
@@ -38,6 +91,8 @@ class Options:
         Compute every block anew.
     figures : bool
         Draw the figures.
+    own : mapping
+        The study's own flags, by their `Flag.key`; read-only.
     """
 
     out: Path
@@ -47,13 +102,33 @@ class Options:
     jobs: int = 1
     fresh: bool = False
     figures: bool = True
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "own", MappingProxyType(dict(self.own)))
         for name, value, least in (("reps", self.reps, 1), ("jobs", self.jobs, 1), ("seed", self.seed, 0)):
             if name == "reps" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Local:
+    """What a block may use, but what must not determine its values.
+
+    Attributes
+    ----------
+    scratch : Path
+        A folder of this block alone. It goes once the block's values are in their file, and stays if the run
+        is killed or the block fails: the block may then resume from what it has put there.
+    own : mapping
+        The study's own flags, read-only: where the data lie, which device computes. What determines values,
+        as the name of a data set, belongs into the setting.
+    """
+
+    scratch: Path
+    own: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,17 +143,21 @@ class Experiment:
         ``block(setting, replicates, seed)`` returns arrays by name whose leading axis runs over
         ``replicates``. It draws only from ``stream(seed, ...)`` keyed by the replicate, so that no value
         depends on how the replicates are cut into blocks. Top level of a module or script.
+        With ``local`` it is called as ``block(setting, replicates, seed, local)``.
     settings : sequence of mappings
         The grid; values are numbers or strings.
     reps, block_size : int or callable of a setting
         Replicates per setting, and how many of them make a block (aim at about a second).
+    local : bool
+        Give the block a `Local`: a folder for its checkpoints and the study's own flags.
     """
 
     name: str
-    block: Callable[[Mapping[str, Any], range, int], Values]
+    block: Callable[..., Values]
     settings: Sequence[Setting]
     reps: int | Callable[[Setting], int] = 1
     block_size: int | Callable[[Setting], int] = 100
+    local: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.name):
@@ -155,10 +234,42 @@ class Part:
 class Study:
     """A simulation: its parts, and the paragraph that ``-h`` prints.
 
-    ``warm`` compiles the kernels in the parent, so that the workers find them in the cache.
+    Attributes
+    ----------
+    warm : callable, optional
+        Compiles the kernels in the parent, so that the workers find them in the cache.
+    flags : sequence of Flag
+        Flags of its own, whose values are in ``options.own``.
+    variant : str, optional
+        Key of a flag with choices, one of them its default, by which the study has variants: each has its
+        outputs and results in a subfolder of the study's, and its name at the end of its figures' names.
+    dry_run : callable, optional
+        ``dry_run(options)`` returns what ``--dry-run`` prints instead of running: what a run would cost.
     """
 
     name: str
     about: str
     parts: Sequence[Part]
     warm: Callable[[], None] | None = None
+    flags: Sequence[Flag] = ()
+    variant: str | None = None
+    dry_run: Callable[[Options], str] | None = None
+
+    def __post_init__(self) -> None:
+        keys = [flag.key for flag in self.flags]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"flags of a study must have distinct names, got {', '.join(keys)}")
+        told = [flag for flag in self.flags if flag.default in flag.choices and _folders(flag.choices)]
+        if self.variant is not None and self.variant not in [flag.key for flag in told]:
+            raise ValueError(
+                "variant must be the key of a flag with a default among its choices, which can name folders, "
+                f"got {self.variant!r}"
+            )
+
+    def variant_of(self, options: Options) -> str:
+        """Return the name of the variant that is run; empty if the study has none."""
+        return str(options.own[self.variant]) if self.variant else ""
+
+
+def _folders(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"\w[\w.-]*", name) for name in names)

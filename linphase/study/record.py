@@ -72,10 +72,10 @@ def load_figures(folder: Path) -> dict[str, dict[str, NDArray[Any]]]:
     return figures
 
 
-def redraw(study: Study, results: Path, out: Path) -> list[Path]:
+def redraw(study: Study, results: Path, out: Path, variant: str = "") -> list[Path]:
     """Draw a study's figures into ``out`` from the figure data in ``results``, computing nothing.
 
-    Returns the files drawn, which appear whole.
+    Returns the files drawn, which appear whole; their names end with that of the variant, if there is one.
     """
     figures = load_figures(results)
     out.mkdir(parents=True, exist_ok=True)
@@ -83,19 +83,24 @@ def redraw(study: Study, results: Path, out: Path) -> list[Path]:
         for part in study.parts:
             if part.draw is not None:
                 part.draw(figures, Path(folder))
-        drawn = sorted(Path(folder).iterdir())
-        for path in drawn:
+        drawn = []
+        for path in sorted(Path(folder).iterdir()):
             path.chmod(0o644)
-            os.replace(path, out / path.name)
-    return [out / path.name for path in drawn]
+            name = f"{path.stem}_{variant}{path.suffix}" if variant else path.name
+            drawn.append(path.replace(out / name))
+    return drawn
 
 
 def save_run(options: Options, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
-    """Write run.json, the last file of a run: all that may differ between two equal ones."""
+    """Write run.json, the last file of a run: all that may differ between two equal ones.
+
+    Folders are left out of the arguments: they say something about the machine, not about the run.
+    """
     flags = ("quick", "reps", "seed", "jobs", "fresh", "figures")
+    own = {name: _told(value) for name, value in options.own.items() if not isinstance(value, Path)}
     record = {
         **facts,
-        "arguments": {name: getattr(options, name) for name in flags},
+        "arguments": {name: getattr(options, name) for name in flags} | own,
         "threads": {"workers": options.jobs, "blas": 1, "numba": 1},
         "machine": {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "versions": _versions(),
@@ -108,7 +113,8 @@ def save_run(options: Options, files: Sequence[Path], facts: Mapping[str, Any]) 
 def promote(out: Path, results: Path, figures: Path) -> list[Path]:
     """Copy a full-scale run's data from ``out`` to ``results`` and its figures to ``figures``.
 
-    What an earlier run left in ``results`` goes. Returns the new files.
+    The data of a study's variant go to a subfolder of ``results``. What an earlier run left there is removed.
+    Returns the new files.
 
     Raises
     ------
@@ -120,6 +126,7 @@ def promote(out: Path, results: Path, figures: Path) -> list[Path]:
         raise ValueError(f"only a finished run can be promoted, {out} holds none")
     if record["arguments"]["quick"] or record["arguments"]["reps"] is not None:
         raise ValueError(f"only a run at full scale can be promoted, {out} was made with --quick or --reps")
+    results = results / record.get("variant", "")
     clear(results, figures)
     targets = []
     for name in (*record["files"], "run.json"):
@@ -152,6 +159,12 @@ def _text(content: Any) -> bytes:
 def _json(value: Any) -> Any:
     """A JSON value, numbers with as many digits as in the table."""
     return float(number(value)) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _told(value: Any) -> Any:
+    """A flag's value as JSON: what JSON has no word for, as text."""
+    simple = isinstance(value, (int, str, type(None))) or (isinstance(value, float) and math.isfinite(value))
+    return value if simple else str(value)
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""Checks of what users pass to the torch backend: strengths, norms, bounds, batches, devices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NORMS = ("linf", "l2")
+Bounds = tuple[float, float] | None
+
+
+def check_eps(eps: Any, name: str = "eps") -> None:
+    """Raise unless ``eps`` is a finite number of at least 0, or a tensor of such."""
+    if isinstance(eps, Tensor):
+        if not (eps.isfinite().all() and (eps >= 0).all()):
+            raise ValueError(f"{name} must be finite and at least 0, got {eps.tolist()}")
+    elif isinstance(eps, bool) or not isinstance(eps, (int, float)):
+        raise TypeError(f"{name} must be a number, got {eps!r}")
+    elif not (math.isfinite(eps) and eps >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, got {eps}")
+
+
+def check_norm(norm: Any) -> None:
+    """Raise unless ``norm`` is known."""
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless ``value`` is a positive finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_batch(x: Any, y: Any, bounds: Bounds) -> None:
+    """Raise unless ``x`` is a floating-point batch inside ``bounds`` with a label for each example."""
+    for name, value in (("x", x), ("y", y)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating-point, got {x.dtype}")
+    if y.ndim < 1 or x.shape[: y.ndim] != y.shape or not y.numel():
+        raise ValueError(f"x must have an example for each label, got x {tuple(x.shape)}, y {tuple(y.shape)}")
+    if not x.isfinite().all():
+        raise ValueError("x must be finite, it has NaN or infinity")
+    if bounds is not None:
+        low, high = bounds
+        if not low < high:
+            raise ValueError(f"bounds must be (low, high) with low < high or None, got {bounds}")
+        if x.min() < low or x.max() > high:
+            found = f"[{x.min().item():.4g}, {x.max().item():.4g}]"
+            raise ValueError(f"x must lie in bounds [{low:g}, {high:g}], got values in {found}")
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device that "auto", "cpu", "cuda" or "mps" stands for, or raise if the machine lacks it."""
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if here[kind]))
+    if name not in here:
+        raise ValueError(f"device must be auto, cpu, cuda or mps, got {name!r}")
+    if not here[name]:
+        raise ValueError(f"device must be one this machine has, got {name!r}, which torch does not find")
+    return torch.device(name)

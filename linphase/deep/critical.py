@@ -1,0 +1,135 @@
+"""The critical strength of a deep network by three methods.
+
+ε* = sup{ε : L(ε) ≤ R}, where R is the clean test loss of the clean model and L(ε) the adversarial training
+loss of the model trained at ε (definition of Xing, Song and Cheng, with cross-entropy):
+
+scratch
+    L(ε) from training at every ε of a grid, refined around the crossing.
+finetune
+    L(ε) from short adversarial training of the clean model.
+attack-only
+    L(ε) of the clean model itself, attacked. Since it is no minimiser at ε > 0, the root is a lower bound,
+    up to the error of optimisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from linphase.deep.checks import check_count, check_positive
+from linphase.deep.crossing import CriticalStrength, summary
+from linphase.deep.data import Data
+from linphase.deep.recipe import Recipe
+from linphase.deep.search import Report, Search, Tuning
+
+METHODS = ("scratch", "finetune", "attack-only")
+TRAIN_LOSSES = ("running", "evaluated")
+
+
+def critical_strength(
+    model_factory: Callable[[], nn.Module],
+    data: Data,
+    recipe: Recipe,
+    method: str = "scratch",
+    seeds: Sequence[int] = (0,),
+    *,
+    grid: Sequence[float] | None = None,
+    refine: int = 2,
+    side_by_side: bool = False,
+    trained: nn.Module | None = None,
+    tuning: Tuning | None = None,
+    train_loss: str = "running",
+    tolerance: float = 1e-3,
+    checkpoints: str | Path | None = None,
+    report: Report | None = None,
+) -> CriticalStrength:
+    """Find ε* of a network on data.
+
+    Parameters
+    ----------
+    model_factory : callable
+        Returns a new network; called under a seed of its own.
+    data, recipe : Data, Recipe
+        What to train on, and how. ε has the units of the input and the norm of ``recipe.attack``.
+    method : {"scratch", "finetune", "attack-only"}
+    seeds : sequence of int
+        Each stands for initialisation, order and random starts.
+    grid : rising sequence of positive floats, optional
+        Strengths for "scratch". By default multiples 2, 4, 8, … of the attack-only root of the clean model,
+        until L exceeds R.
+    refine : int
+        Further runs of "scratch" at the interpolated crossing.
+    side_by_side : bool
+        Train the strengths of a round as one `Stack`: for small networks without batch norm.
+    trained : Module, optional
+        A clean model to start from, for "finetune" and "attack-only"; then only one seed makes sense.
+    tuning : Tuning, optional
+        Of "finetune"; its defaults follow ε through 60 % of the schedule, by FGM.
+    train_loss : {"running", "evaluated"}
+        Which of the two training losses of a `History` is L; the paper's is the running one.
+    tolerance : float
+        Relative accuracy of the attack-only root.
+    checkpoints : path, optional
+        Folder for the full state of every run; an interrupted search goes on from it.
+    report : callable, optional
+        Gets lines of progress.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
+    DivergenceError
+        If a training run diverges.
+    """
+    _check(model_factory, method, seeds, grid, refine, trained, train_loss)
+    check_positive("tolerance", tolerance)
+    runs = []
+    for seed in seeds:
+        folder = None if checkpoints is None else Path(checkpoints) / f"seed-{seed}"
+        search = Search(
+            model_factory,
+            data,
+            recipe,
+            seed,
+            trained=trained,
+            train_loss=train_loss,
+            tolerance=tolerance,
+            checkpoints=folder,
+            report=report,
+        )
+        if method == "scratch":
+            runs.append(search.scratch(grid, refine, side_by_side))
+        else:
+            runs.append(search.finetune(tuning) if method == "finetune" else search.attack_only())
+    return runs[0] if len(runs) == 1 else summary(runs)
+
+
+def _check(
+    model_factory: Any,
+    method: Any,
+    seeds: Any,
+    grid: Sequence[float] | None,
+    refine: Any,
+    trained: Any,
+    train_loss: Any,
+) -> None:
+    if not callable(model_factory):
+        raise TypeError(f"model_factory must be callable, got {model_factory!r}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if not len(seeds):
+        raise ValueError("seeds must not be empty")
+    if train_loss not in TRAIN_LOSSES:
+        raise ValueError(f"train_loss must be one of {', '.join(TRAIN_LOSSES)}, got {train_loss!r}")
+    if grid is not None and not (len(grid) and grid[0] > 0 and all(a < b for a, b in pairwise(grid))):
+        raise ValueError(f"grid must be rising strengths above 0, got {list(grid)}")
+    check_count("refine", refine, 0)
+    if trained is not None and len(seeds) > 1:
+        raise ValueError(f"seeds must be one where a trained model is given, got {list(seeds)}")
+    if trained is not None and method == "scratch":
+        raise ValueError("trained must be None for method 'scratch', which trains its own models")

@@ -1,0 +1,87 @@
+"""Where an adversarial training loss crosses a level, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from linphase.deep.training import History
+
+
+class Point(NamedTuple):
+    """A strength with its training loss, and the run's history if it was trained."""
+
+    eps: float
+    loss: float
+    history: History | None = None
+
+
+@dataclass(frozen=True)
+class CriticalStrength:
+    """ε* with what it came from.
+
+    Attributes
+    ----------
+    eps_star : float
+        0 if already the clean training loss exceeds R, inf if the largest ε tried does not reach it. Over
+        several seeds the median.
+    lower, upper : float
+        Bracket: neighbouring strengths between which L crosses R; over several seeds the extremes of theirs.
+    trace : tuple of Point
+        Where L was found, ε rising. Empty over several seeds: each has its own.
+    target : float
+        R, the clean test loss of the clean model; over several seeds the mean.
+    method : str
+    seconds, passes : float
+        Cost, without that of the clean model for the methods that start from it: wall time, and passes
+        forward and backward over the training data.
+    clean_passes : float
+        Cost of the clean model; 0 if it was given.
+    runs : tuple of CriticalStrength
+        One for each seed, if there are several.
+    """
+
+    eps_star: float
+    lower: float
+    upper: float
+    trace: tuple[Point, ...]
+    target: float
+    method: str
+    seconds: float
+    passes: float
+    clean_passes: float = 0.0
+    runs: tuple[CriticalStrength, ...] = ()
+
+
+def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tuple[float, float, float]:
+    """Return sup{ε : L(ε) ≤ R} of the line through the points of a trace, and the two ε around it.
+
+    0 if no point lies at or below R, infinite if the last one does.
+    """
+    points = sorted((point[0], point[1]) for point in trace)
+    inside = [k for k, (_, loss) in enumerate(points) if loss <= target]
+    if not inside:
+        return 0.0, 0.0, points[0][0]
+    if inside[-1] == len(points) - 1:
+        return np.inf, points[-1][0], np.inf
+    (left, low), (right, high) = points[inside[-1]], points[inside[-1] + 1]
+    return left + (right - left) * (target - low) / (high - low), left, right
+
+
+def summary(runs: Sequence[CriticalStrength]) -> CriticalStrength:
+    """Return one result for the results of several seeds."""
+    return CriticalStrength(
+        float(np.median([run.eps_star for run in runs])),
+        min(run.lower for run in runs),
+        max(run.upper for run in runs),
+        (),
+        float(np.mean([run.target for run in runs])),
+        runs[0].method,
+        sum(run.seconds for run in runs),
+        sum(run.passes for run in runs),
+        sum(run.clean_passes for run in runs),
+        tuple(runs),
+    )

@@ -1,0 +1,83 @@
+"""Loss and accuracy of a model on data, clean or under attack, without gradients of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linphase.deep.attacks import Attack, Forward
+from linphase.deep.checks import Bounds, check_eps
+from linphase.deep.losses import LOSSES, Loss
+from linphase.deep.modes import mode_of
+from linphase.deep.stack import leading
+from linphase.streams import stream
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy, tensors with the leading axes of the model; accuracy is NaN in regression."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def evaluate(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Tensor = 0.0,
+    attack: Attack | None = None,
+    loss: Loss = LOSSES["cross-entropy"],
+    bounds: Bounds = (0.0, 1.0),
+    batch_size: int = 1000,
+    seed: int = 0,
+    forward: Forward | None = None,
+) -> Score:
+    """Return the mean of ``loss.judge`` over examples attacked with strength ``eps``; scored in eval mode.
+
+    The same seed gives the same random starts (in units of ε), so that scores at several ε share them.
+
+    Parameters
+    ----------
+    x, y : tensors (n, …) and (n,)
+        A stack scores all its members on them.
+    eps : float or tensor (S,)
+        0 needs no attack.
+    """
+    check_eps(eps)
+    attacked = attack is not None and bool(torch.as_tensor(eps).any())
+    generator = generator_on(x.device, seed, "evaluate")
+    axes = leading(model)
+    sums = torch.zeros(2, *axes, dtype=torch.float64, device=x.device)
+    judge = Loss(loss.name, loss.judge, lambda f, t, _, __: loss.judge(f, t), loss.descent)
+    with mode_of(model, "eval"):
+        for start in range(0, len(x), batch_size):
+            inputs = spread(x[start : start + batch_size], axes)
+            labels = spread(y[start : start + batch_size], axes)
+            if attacked and attack is not None:
+                inputs = attack.run(model, inputs, labels, eps, judge, bounds, generator, forward)
+            with torch.no_grad():
+                output = (forward or model)(inputs)
+                sums[0] += loss.judge(output, labels).sum(-1)
+                sums[1] += hits(output, labels).sum(-1)
+    return Score(sums[0] / len(x), sums[1] / len(x))
+
+
+def spread(values: Tensor, axes: torch.Size) -> Tensor:
+    """One batch for all members of a stack, without a copy."""
+    return values.expand(*axes, *values.shape) if axes else values
+
+
+def hits(output: Tensor, y: Tensor) -> Tensor:
+    """1 where the largest output is the label's, NaN in regression."""
+    if output.shape == y.shape:
+        return torch.full_like(output, torch.nan)
+    return (output.argmax(-1) == y).to(output.dtype)
+
+
+def generator_on(device: torch.device, seed: int, *key: Any) -> torch.Generator:
+    """Return torch's generator on a device for a seed and a key, as `stream` returns NumPy's."""
+    return torch.Generator(device).manual_seed(int(stream(seed, *key).integers(2**63)))

@@ -1,0 +1,39 @@
+"""In which mode a network is attacked: batch norm makes it matter, so every attack names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+MODES = ("train", "eval", "frozen-bn")
+
+
+@contextmanager
+def mode_of(model: nn.Module, mode: str) -> Iterator[None]:
+    """Put a model into a mode, and every module of it back into its own afterwards.
+
+    "train" uses and updates the batch statistics, as the paper's code does while it attacks; "eval" uses the
+    running ones; "frozen-bn" is train (dropout and the like) but for batch norm, which is as in eval.
+    """
+    check_mode(mode)
+    before = [(module, module.training) for module in model.modules()]
+    model.train(mode != "eval")
+    if mode == "frozen-bn":
+        for module, _ in before:
+            if isinstance(module, _BatchNorm):
+                module.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def check_mode(mode: Any) -> None:
+    """Raise unless ``mode`` is one of the three."""
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")

@@ -1,0 +1,137 @@
+"""How a network is trained: schedule, optimiser, attack, loss, precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+
+from linphase.deep.attacks import PGD, Attack
+from linphase.deep.checks import check_count, check_positive
+from linphase.deep.losses import Loss, find_loss
+
+SELECTIONS = ("best", "last")
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+"""Data type of weights and inputs; "bfloat16" is mixed: the forward runs under autocast."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training run; the defaults are the paper's (those of Rice, Wong and Kolter, ICML 2020).
+
+    Attributes
+    ----------
+    epochs : int
+        Length of the schedule.
+    batch_size : int or None
+        Examples a step; None for all of them.
+    lr, momentum, weight_decay : float
+        Stochastic gradient descent.
+    milestones : tuple of float
+        Shares of the epochs after which the rate is multiplied by ``decay``: the schedule scales with its
+        length.
+    decay : float
+    loss : {"cross-entropy", "squared", "trades", "mart"}
+    attack : Attack
+        Makes the training inputs.
+    test_attack : Attack, optional
+        Judges; by default the training attack in eval mode.
+    eps_warmup : int
+        Epochs over which ε rises linearly from 0 (SVHN needs it).
+    augment : bool
+        Apply the data set's own augmentation.
+    select : {"best", "last"}
+        Keep the weights of the epoch with the smallest adversarial test loss, as the paper does, or the last.
+    precision : {"float32", "float64", "bfloat16"}
+    channels_last, compile : bool
+        Memory format of images; torch.compile, with CUDA graphs where there is CUDA.
+    test_batch_size : int
+        Examples at once where no gradient of the weights is needed.
+    monitor : bool
+        Score the test set after every epoch, and the training set at the end. Needed to select the best
+        epoch; fine-tuning saves its cost.
+    judged_examples : int, optional
+        Attack only the first so many test examples after each epoch; all by default.
+    """
+
+    epochs: int = 200
+    batch_size: int | None = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    loss: str = "cross-entropy"
+    attack: Attack = PGD
+    test_attack: Attack | None = None
+    eps_warmup: int = 0
+    augment: bool = True
+    select: str = "best"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    test_batch_size: int = 1000
+    monitor: bool = True
+    judged_examples: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_count("test_batch_size", self.test_batch_size)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size)
+        if self.judged_examples is not None:
+            check_count("judged_examples", self.judged_examples)
+        check_positive("lr", self.lr)
+        check_positive("decay", self.decay)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if any(not 0 < share <= 1 for share in self.milestones) or list(self.milestones) != sorted(
+            self.milestones
+        ):
+            raise ValueError(
+                f"milestones must be rising shares of the epochs in (0, 1], got {self.milestones}"
+            )
+        find_loss(self.loss)
+        check_count("eps_warmup", self.eps_warmup, 0)
+        if self.select not in SELECTIONS:
+            raise ValueError(f"select must be one of {', '.join(SELECTIONS)}, got {self.select!r}")
+        if self.select == "best" and not self.monitor:
+            raise ValueError("select must be 'last' where monitor is false: the best epoch needs its scores")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+    @property
+    def objective(self) -> Loss:
+        """The loss."""
+        return find_loss(self.loss)
+
+    @property
+    def judge(self) -> Loss:
+        """The plain loss by which models are judged whatever they were trained with."""
+        return find_loss("squared" if self.loss == "squared" else "cross-entropy")
+
+    @property
+    def judging(self) -> Attack:
+        """The attack that judges."""
+        return self.test_attack or replace(self.attack, mode="eval")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and inputs."""
+        return PRECISIONS[self.precision]
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        passed = sum(epoch >= round(share * self.epochs) for share in self.milestones)
+        return float(self.lr * self.decay**passed)
+
+    def strength(self, eps: Any, epoch: int) -> Any:
+        """ε of an epoch, counted from 0: the full one but for the warm-up."""
+        return eps * min(1.0, (epoch + 1) / (self.eps_warmup + 1))
+
+    def but(self, **changes: Any) -> Self:
+        """Return the recipe with some settings changed."""
+        return replace(self, **changes)

@@ -1,0 +1,286 @@
+"""The search for ε* with one seed: a clean model, then the training loss at strengths around the crossing."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import nn
+
+from linphase.deep.attacks import FGM, Attack
+from linphase.deep.checks import check_positive
+from linphase.deep.crossing import CriticalStrength, Point, crossing
+from linphase.deep.data import Data
+from linphase.deep.evaluate import evaluate
+from linphase.deep.recipe import Recipe
+from linphase.deep.stack import Stack
+from linphase.deep.tracking import Tracker
+from linphase.deep.training import History, train
+from linphase.streams import stream
+
+Report = Callable[[str], None]
+
+SIDE_BY_SIDE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""Strengths of a stack, in units of the attack-only root."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the clean model is fine-tuned to find ε*.
+
+    Attributes
+    ----------
+    length : float
+        Epochs of a run, as a share of the recipe's; at least one.
+    attack : Attack
+        Its norm is the recipe's.
+    follow : bool
+        One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
+        ``strengths``, and the line through (0, L(0)) and their losses continued to R.
+    strengths : tuple of float
+        In units of the attack-only root; with ``follow`` the first is where ε starts.
+    lr : float
+        Rate, as a share of the recipe's; falls at the recipe's milestones.
+    """
+
+    length: float = 0.6
+    attack: Attack = FGM
+    follow: bool = True
+    strengths: tuple[float, ...] = (1.5,)
+    lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("length", self.length)
+        check_positive("lr", self.lr)
+        if not self.strengths or not all(strength > 0 for strength in self.strengths):
+            raise ValueError(f"strengths must be positive numbers, got {self.strengths}")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe of a run."""
+        return recipe.but(
+            attack=replace(self.attack, norm=recipe.attack.norm),
+            epochs=max(1, round(self.length * recipe.epochs)),
+            lr=self.lr * recipe.lr,
+            select="last",
+            monitor=False,
+        )
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The clean model with R and L(0)."""
+
+    model: nn.Module
+    target: float
+    point: Point
+    passes: float
+
+
+class Search:
+    """One seed's network and data; its three methods share the clean model and the attack-only root.
+
+    Arguments are those of `critical_strength`. Each method returns a result that bears the whole cost of what
+    it used but for the clean model, whether or not another method has paid for it already.
+    """
+
+    def __init__(
+        self,
+        model_factory: Callable[[], nn.Module],
+        data: Data,
+        recipe: Recipe,
+        seed: int = 0,
+        *,
+        trained: nn.Module | None = None,
+        train_loss: str = "running",
+        tolerance: float = 1e-3,
+        checkpoints: Path | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.model_factory, self.data, self.recipe, self.seed = model_factory, data, recipe, seed
+        self.trained, self.train_loss, self.tolerance = trained, train_loss, tolerance
+        self.folder, self.report = checkpoints, report
+
+    def scratch(
+        self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
+    ) -> CriticalStrength:
+        """Train at the strengths of a grid, then at the crossing."""
+        trail = _Trail(self.clean)
+
+        def train_at(strengths: Sequence[float]) -> None:
+            if side_by_side:
+                model = Stack(build(self.model_factory, self.seed), len(strengths))
+                history = self._train(model, self.recipe, torch.tensor(strengths), trail)
+                runs = [history.member(k) for k in range(len(strengths))]
+            else:
+                models = (build(self.model_factory, self.seed) for _ in strengths)
+                runs = [self._train(m, self.recipe, e, trail) for m, e in zip(models, strengths, strict=True)]
+            for eps, run in zip(strengths, runs, strict=True):
+                trail.add(Point(float(eps), self._loss(run), run))
+
+        if grid is not None:
+            train_at(grid)
+        elif self.clean.point.loss <= trail.target:
+            trail.pay(self.root)
+            unit = self.root.eps_star if 0 < self.root.eps_star < np.inf else self._scale()
+            rounds = [SIDE_BY_SIDE] if side_by_side else [(2.0**k,) for k in range(1, 6)]
+            for factors in rounds:
+                train_at([unit * factor for factor in factors])
+                if trail.points[-1].loss > trail.target:
+                    break
+        for _ in range(refine):
+            eps = trail.crossing()[0]
+            if 0 < eps < np.inf:
+                train_at([eps])
+        return trail.result("scratch", *trail.crossing())
+
+    def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:
+        """Fine-tune the clean model: let ε follow the crossing, or extrapolate from a few strengths."""
+        tuning = tuning or Tuning()
+        trail = _Trail(self.clean)
+        trail.pay(self.root)
+        root = self.root.eps_star
+        if not 0 < root < np.inf:
+            return trail.result("finetune", root, self.root.lower, self.root.upper)
+        recipe = tuning.recipe(self.recipe)
+        if tuning.follow:
+            tracker = Tracker(trail.target, tuning.strengths[0] * root)
+            self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
+            trail.add(Point(tracker.mean, tracker.loss))
+            return trail.result("finetune", tracker.mean, root, np.inf)
+        for strength in tuning.strengths:
+            run = self._train(copy.deepcopy(self.clean.model), recipe, strength * root, trail)
+            trail.add(Point(strength * root, float(run.at_best("train_loss")), run))
+        eps, losses = np.array([point[:2] for point in trail.points]).T
+        slope, intercept = np.polyfit(eps, losses, 1)
+        eps_star = (trail.target - intercept) / slope if slope > 0 else np.inf
+        return trail.result("finetune", eps_star, root, np.inf)
+
+    def attack_only(self) -> CriticalStrength:
+        """Attack the clean model alone: the root of ε ↦ R̂(θ̂(0), ε) − R."""
+        return self.root
+
+    @cached_property
+    def clean(self) -> Clean:
+        """The clean model, trained unless it was given."""
+        if self.trained is not None:
+            model = copy.deepcopy(self.trained).to(self.data.x.device, self.recipe.dtype)
+            score = self._score(model, 0.0, test=True)
+            return Clean(model, score, Point(0.0, self._score(model, 0.0)), 0.0)
+        model = build(self.model_factory, self.seed)
+        run = self._train(model, self.recipe, 0.0)
+        target = float(run.at_best("clean_test_loss"))
+        return Clean(model, target, Point(0.0, self._loss(run), run), run.passes)
+
+    @cached_property
+    def root(self) -> CriticalStrength:
+        """The attack-only result."""
+        clean, data, attack = self.clean, self.data, self.recipe.judging
+        trail = _Trail(clean)
+        found: dict[float, float] = {}
+
+        def excess(eps: float) -> float:
+            if eps not in found:
+                found[eps] = self._score(clean.model, eps)
+                trail.passes += 1 + (attack.steps * attack.restarts if eps else 0)
+            return found[eps] - clean.target
+
+        low, high = 0.0, self._scale()
+        if excess(0.0) > 0:
+            trail.points = [Point(0.0, found[0.0])]
+            return trail.result("attack-only", 0.0, 0.0, 0.0)
+        farthest = high * 1e6 if data.bounds is None else data.bounds[1] - data.bounds[0]
+        while excess(high) <= 0 and high < farthest:
+            low, high = high, min(2 * high, farthest)
+        root = np.inf
+        if excess(high) > 0:
+            root = float(brentq(excess, low, high, xtol=1e-12 * high, rtol=max(self.tolerance, 1e-12)))
+        trail.points = [Point(*point) for point in sorted(found.items())]
+        return trail.result("attack-only", root, *trail.crossing()[1:])
+
+    def _scale(self) -> float:
+        """A small strength to begin a bracket with: a hundredth of the box, or of the inputs' spread."""
+        if self.data.bounds is not None:
+            return 0.01 * (self.data.bounds[1] - self.data.bounds[0])
+        return 0.01 * float(self.data.x.double().std())
+
+    def _score(self, model: nn.Module, eps: float, *, test: bool = False) -> float:
+        recipe = self.recipe
+        data = self.data.to(self.data.x.device, recipe.dtype)
+        x, y = (data.x_test, data.y_test) if test else (data.x, data.y)
+        size = recipe.test_batch_size
+        score = evaluate(model, x, y, eps, recipe.judging, recipe.judge, data.bounds, size, self.seed)
+        return float(score.loss)
+
+    def _train(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        eps: Any,
+        trail: _Trail | None = None,
+        tracker: Tracker | None = None,
+    ) -> History:
+        largest = float(tracker.eps if tracker else torch.as_tensor(eps).max())
+        if self.report is not None:
+            self.report(recipe.attack.describe(largest) if largest else "clean training")
+        path = None
+        if self.folder is not None:
+            key = f"{recipe} {torch.as_tensor(eps).tolist()} {tracker is not None}"
+            path = self.folder / f"{blake2b(key.encode(), digest_size=8).hexdigest()}.pt"
+        model = model.to(self.data.x.device)
+        history = train(model, self.data, recipe, eps, path, self.seed, self.report, tracker)
+        if trail is not None:
+            trail.passes += history.passes * (len(eps) if isinstance(eps, torch.Tensor) else 1)
+        return history
+
+    def _loss(self, history: History) -> float:
+        running = self.train_loss == "running"
+        return float(history.at_best("train_loss") if running else history.evaluated_loss)
+
+
+class _Trail:
+    """What a method has seen and spent."""
+
+    def __init__(self, clean: Clean) -> None:
+        self.target, self.clean_passes = clean.target, clean.passes
+        self.points, self.passes, self.seconds = [clean.point], 0.0, 0.0
+        self.start = time.perf_counter()
+
+    def add(self, point: Point) -> None:
+        self.points = sorted([*self.points, point], key=lambda p: p.eps)
+
+    def pay(self, other: CriticalStrength) -> None:
+        """Take over the cost of another result, whenever it was found."""
+        self.start = time.perf_counter()
+        self.passes, self.seconds = self.passes + other.passes, self.seconds + other.seconds
+
+    def crossing(self) -> tuple[float, float, float]:
+        return crossing(self.points, self.target)
+
+    def result(self, method: str, eps_star: float, lower: float, upper: float) -> CriticalStrength:
+        return CriticalStrength(
+            float(eps_star),
+            float(lower),
+            float(upper),
+            tuple(self.points),
+            self.target,
+            method,
+            self.seconds + time.perf_counter() - self.start,
+            self.passes,
+            self.clean_passes,
+        )
+
+
+def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Return a new network whose initialisation belongs to the seed; torch's own state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(stream(seed, "initialisation").integers(2**63)))
+        return model_factory()

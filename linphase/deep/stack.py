@@ -1,0 +1,78 @@
+"""Several copies of one network that train side by side, each with an ε of its own.
+
+Small networks spend their time in the overhead of each operation. A stack of S copies runs every operation
+once, as a batched product, and gradients of the summed loss are those of each copy alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from linphase.deep.checks import check_count
+
+
+class Stack(nn.Module):
+    """``members`` copies of a network, their weights stacked along a new first axis.
+
+    Takes inputs (S, B, …) and returns outputs (S, B, …). `train` trains a stack as it trains a network, with
+    one ε for each member: ``train(Stack(model, 3), data, recipe, eps=torch.tensor([0, .1, .2]))``. Batches
+    and random starts (in units of ε) are common to the members.
+
+    Parameters
+    ----------
+    model : Module
+        The network at its initialisation, without buffers that change, such as those of batch norm.
+    members : int
+        Number S of copies.
+
+    Raises
+    ------
+    ValueError
+        If the network has batch norm, whose statistics cannot be shared.
+    """
+
+    def __init__(self, model: nn.Module, members: int) -> None:
+        super().__init__()
+        check_count("members", members)
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+            raise ValueError("model must have no batch norm to be stacked, train its copies one by one")
+        self.members = members
+        self.names = dict(model.named_parameters())
+        # Registered under one flat name each; the network itself is only the form of the computation.
+        self.weights = nn.ParameterList(
+            nn.Parameter(value.detach().expand(members, *value.shape).clone())
+            for value in self.names.values()
+        )
+        self._form = [model]  # in a list, so that its own parameters are not ours
+        self._constants = list(dict(model.named_buffers()))
+        for k, value in enumerate(model.buffers()):
+            self.register_buffer(f"constant_{k}", value.clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs of all members."""
+        form = self._form[0]
+
+        def one(weights: tuple[Tensor, ...], inputs: Tensor) -> Tensor:
+            named = dict(zip(self.names, weights, strict=True))
+            result: Tensor = functional_call(form, named | self._fixed(), (inputs,))
+            return result
+
+        result: Tensor = vmap(one, randomness="same")(tuple(self.weights), x)
+        return result
+
+    def _fixed(self) -> dict[str, Tensor]:
+        return {name: self.get_buffer(f"constant_{k}") for k, name in enumerate(self._constants)}
+
+    def member(self, index: int) -> dict[str, Tensor]:
+        """State of one member, as its network's ``load_state_dict`` takes it."""
+        weights = {
+            name: value[index].detach().clone() for name, value in zip(self.names, self.weights, strict=True)
+        }
+        return weights | self._fixed()
+
+
+def leading(model: nn.Module) -> torch.Size:
+    """Leading axes that a model adds to its batches: (S,) for a stack, none for a network."""
+    return torch.Size([model.members] if isinstance(model, Stack) else [])

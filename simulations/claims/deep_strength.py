@@ -1,0 +1,83 @@
+"""One computation behind Tables 1, 3 and 4: ε* of a network by every method, seed by seed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from claims.deep_sets import examples, factory, integer, recipe
+from linphase import deep
+from linphase.deep.crossing import crossing
+from linphase.deep.training import to_stderr
+from linphase.study import Local
+
+POINTS = 12
+"""Room for the strengths of a search."""
+COLUMNS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+TUNINGS = {
+    "follow": deep.Tuning(),
+    "FGM,1": deep.Tuning(0.05, deep.FGM, False, (1.0,), lr=0.1),
+    "FGM,3": deep.Tuning(0.05, deep.FGM, False, (0.5, 1.0, 1.5), lr=0.1),
+    "PGD,1": deep.Tuning(0.05, deep.PGD, False, (1.0,), lr=0.1),
+    "PGD,3": deep.Tuning(0.05, deep.PGD, False, (0.5, 1.0, 1.5), lr=0.1),
+}
+METHODS = ("scratch", "attack-only", *TUNINGS)
+
+
+def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
+    """ε* by each method with its cost, R, and the runs from scratch behind them; a seed a row.
+
+    Seeds are common to the norms and losses of a data set, width and size. Arrays: ``eps METHOD``,
+    ``passes METHOD``, ``seconds METHOD``, ``target``, ``clean_passes``, ``eps evaluated`` (from scratch, by
+    the training loss evaluated again), and (replicates, `POINTS`) by strength ``trace_eps``, ``trace_loss``,
+    ``trace_evaluated``, ``trace_epoch`` and ``trace_COLUMN``.
+    """
+    rows = [_one(setting, k, seed, local) for k in replicates]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
+    own = integer(seed, setting["dataset"], setting["n"], setting["width"], replicate)
+    data, plan = examples(setting, own, local), recipe(setting)
+    quiet = small = setting["network"] == "mlp"
+    label = f"{setting['network']} {setting['width']}, n = {setting['n']}, seed {replicate}"
+    search = deep.Search(
+        factory(setting, data),
+        data,
+        plan,
+        own,
+        tolerance=1e-3 if small else 1e-2,
+        checkpoints=None if quiet else local.scratch / str(replicate),
+        report=None if quiet else lambda line: to_stderr(f"{label}: {line}"),
+    )
+    found = {
+        "attack-only": search.attack_only(),
+        "scratch": search.scratch(refine=2 if small else 1, side_by_side=small),
+    }
+    tunings = TUNINGS if setting["tuned"] else {}
+    for name, tuning in tunings.items():
+        tuning = replace(tuning, attack=plan.attack) if name.startswith("PGD") else tuning
+        found[name] = search.finetune(tuning)
+    return _row(found)
+
+
+def _row(found: Mapping[str, deep.CriticalStrength]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for method, result in found.items():
+        row |= {f"eps {method}": result.eps_star, f"passes {method}": result.passes}
+        row |= {f"seconds {method}": result.seconds}
+    scratch = found["scratch"]
+    row |= {"target": scratch.target, "clean_passes": scratch.clean_passes}
+    points = scratch.trace[:POINTS]
+    histories = [point.history for point in points if point.history is not None]
+    evaluated = [float(history.evaluated_loss) for history in histories]
+    row["eps evaluated"] = crossing(
+        [(p.eps, loss) for p, loss in zip(points, evaluated, strict=True)], scratch.target
+    )[0]
+    columns = {"eps": [p.eps for p in points], "loss": [p.loss for p in points], "evaluated": evaluated}
+    columns["epoch"] = [float(history.best + 1) for history in histories]
+    columns |= {name: [float(history.at_best(name)) for history in histories] for name in COLUMNS}
+    for name, values in columns.items():
+        row[f"trace_{name}"] = np.pad(values, (0, POINTS - len(values)), constant_values=np.nan)
+    return row
