@@ -1,7 +1,7 @@
 """The phase transition from clean to adversarial training: exact solvers, simulators and tests."""
 
 from linphase import asymptotics
-from linphase.batch import Batch, Path, solve_batch, solve_path
+from linphase.batch import Batch, solve_batch
 from linphase.critical import critical_strength, critical_strength_batch
 from linphase.descent import (
     Trajectory,
@@ -11,6 +11,7 @@ from linphase.descent import (
     noise_augmented_descent,
 )
 from linphase.designs import GaussianDesign
+from linphase.path import Path, solve_path
 from linphase.problem import AdversarialProblem
 from linphase.radii import interpolation_radius, zero_radius
 from linphase.solver import CertificateError, Solution, solve

@@ -74,6 +74,24 @@ def direct(X: Array) -> Coordinates | None:
     return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), inverse)
 
 
+def principal(X: Array) -> Coordinates | None:
+    """Eigenvectors of the smaller Gram matrix: FᵀF is diagonal; None if it is close to singular."""
+    n, d = X.shape
+    squares, V = np.linalg.eigh(gram(X if d < n else X.T))
+    if not squares[0] > 1e-12 * squares[-1]:
+        return None
+    G = np.diag(squares)
+    if d < n:
+        return Coordinates(X @ V, G, lambda phi: V @ phi)
+    sigma = np.sqrt(squares)
+    left = V / sigma
+
+    def inverse(b: Array, transposed: bool) -> Array:
+        return np.asarray(left @ b if transposed else left.T @ b)
+
+    return Coordinates(V * sigma, G, lambda phi: X.T @ (left @ phi), inverse)
+
+
 def singular(X: Array) -> Coordinates:
     """Left singular vectors times singular values, accurate for columns of any scale and any rank.
 

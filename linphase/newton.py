@@ -32,19 +32,18 @@ def minimise(
     G is FᵀF, 0 < eps < zero radius. ``warm`` starts from what phi and s hold; ``extra_steps`` beyond the
     tolerance make phi accurate to rounding.
     """
-    numbers = np.empty((2, 1, 1))
+    numbers = np.empty((2, 1))
     steps = kernel.minimise(
         F[None],
         y[None],
-        np.full((1, 1), eps),
+        np.full(1, eps),
         G[None],
         tol,
         extra_steps,
         warm,
-        phi[None, None],
+        phi[None],
         s[None],
         numbers[0],
         numbers[1],
-        np.zeros((1, 1), np.int64),
     )
-    return Found(float(numbers[0, 0, 0]), float(numbers[1, 0, 0]), steps)
+    return Found(float(numbers[0, 0]), float(numbers[1, 0]), steps)

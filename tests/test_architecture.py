@@ -16,7 +16,7 @@ PACKAGE = Path(linphase.__file__).parent
 LAYERS = [
     {"_kernels", "streams"},
     {"problem", "checks", "designs", "estimates", "evidence"},
-    {"newton", "coordinates", "radii", "solver", "batch", "descent", "two_layer", "asymptotics"},
+    {"newton", "coordinates", "radii", "solver", "batch", "path", "descent", "two_layer", "asymptotics"},
     {"critical"},
     {"study", "plotting", "estimator"},
     {"deep"},

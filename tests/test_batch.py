@@ -1,4 +1,4 @@
-"""Batches and paths agree with single solves, are certified, and check their input."""
+"""Batches agree with single solves, are certified, and check their input."""
 
 import numpy as np
 import pytest
@@ -39,39 +39,6 @@ def test_batch_falls_back_where_the_gram_matrix_is_singular():
         assert lp.solve_batch(X, y, eps).rel_gaps.max() <= 1e-10
 
 
-@pytest.mark.parametrize(("n", "d"), [(100, 10), (40, 40), (30, 80), (5, 1), (1, 4)])
-def test_path_is_certified_and_equals_single_solves(n, d):
-    X, y = (part[0] for part in draw(1, n, d, seed=1))
-    path = lp.solve_path(X, y, n_eps=30)
-    assert path.rel_gaps.max() <= 1e-10
-    assert (np.diff(path.losses) >= -1e-9 * path.losses[1:]).all()
-    for k in range(0, 30, 7):
-        one = lp.solve(lp.AdversarialProblem(X, y, path.eps[k]))
-        assert path.losses[k] == pytest.approx(one.loss, rel=1e-9)
-        np.testing.assert_allclose(path.thetas[k], one.theta, atol=2e-4)
-    assert not path.thetas[-1].any()
-
-
-def test_path_is_continuous():
-    X, y = (part[0] for part in draw(1, 60, 6, seed=2))
-    gaps = []
-    for n_eps in (50, 400):
-        thetas = lp.solve_path(X, y, n_eps=n_eps).thetas
-        gaps.append(np.linalg.norm(np.diff(thetas, axis=0), axis=1).max())
-    assert gaps[1] < 0.25 * gaps[0]
-
-
-def test_path_takes_any_increasing_grid():
-    X, y = (part[0] for part in draw(1, 20, 40, seed=3))
-    inner, outer = lp.interpolation_radius(X, y), lp.zero_radius(X, y)
-    grid = np.array([0.0, 0.5 * inner, 0.5 * (inner + outer), 0.9 * outer, 2 * outer])
-    path = lp.solve_path(X, y, grid)
-    assert path.rel_gaps.max() <= 1e-10
-    np.testing.assert_allclose(path.thetas[0], path.thetas[1], rtol=1e-7)
-    assert path.n_zero_residuals[1] == 20
-    assert not path.thetas[-1].any()
-
-
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -79,17 +46,6 @@ def test_path_takes_any_increasing_grid():
         (lambda X, y: lp.solve_batch(X, y[:1], 0.1), r"y must have shape \(2, 9\)"),
         (lambda X, y: lp.solve_batch(X, y, [0.1, 0.2, 0.3]), "eps must be one number or 2"),
         (lambda X, y: lp.solve_batch(X, y, -0.1), "eps must be at least 0"),
-        (
-            lambda X, y: lp.solve_path(X[0], y[0], [0.2, 0.1]),
-            "eps must be nonnegative and strictly increasing",
-        ),
-        (
-            lambda X, y: lp.solve_path(X[0], y[0], [-0.2, 0.1]),
-            "eps must be nonnegative and strictly increasing",
-        ),
-        (lambda X, y: lp.solve_path(X[0], y[0], []), "eps must be a nonempty array"),
-        (lambda X, y: lp.solve_path(X[0], y[0], n_eps=1), "n_eps must be an integer of at least 2, got 1"),
-        (lambda X, y: lp.solve_path(X[0], 0 * y[0]), "eps must be given where the zero radius is 0"),
     ],
 )
 def test_bad_input_has_its_sentence(call, says):

@@ -226,6 +226,16 @@ def test_hard_problems_are_certified():
     assert uncertified(range(400)) == []
 
 
+def test_paths_of_hard_problems_are_certified():
+    for seed in range(150):
+        X, y, eps = hard(np.random.default_rng(seed))
+        grid = np.unique([0.0, 0.3 * eps, eps, 1.01 * eps + 1e-300])
+        path = lp.solve_path(X, y, grid)
+        assert path.rel_gaps.max() <= 1e-10, seed
+        one = lp.solve(lp.AdversarialProblem(X, y, grid[-1]))
+        assert path.losses[-1] == pytest.approx(one.loss, rel=1e-8, abs=1e-14 * np.mean(y * y)), seed
+
+
 @pytest.mark.slow
 def test_many_hard_problems_are_certified():
     assert uncertified(range(1000, 9000)) == []

@@ -9,7 +9,8 @@ residual may vanish and s = sign(r) on the others. Eliminating θ leaves a quadr
 box, so kinks cost no further steps and the iteration is Newton's: two or three steps from a ridge start.
 The same s gives the dual point u = r + ε b s of the certificate.
 
-Throughout G = XᵀX and c = Xᵀy, unscaled.
+Throughout G = XᵀX and c = Xᵀy, unscaled. A kernel that is not told otherwise inherits fastmath from the one
+that compiles it first: only kernels that call no others here may have it.
 """
 
 import numpy as np
@@ -54,10 +55,9 @@ def dual_value(u, norm_xtu, y, eps):
         for _ in range(100):
             above, below = 0.0, 0
             for i in range(n):
-                if abs(u[i]) > kappa:
-                    above += abs(u[i])
-                else:
-                    below += 1
+                inside = abs(u[i]) <= kappa
+                above += 0.0 if inside else abs(u[i])
+                below += inside
             if below == 0 or (target - above) / below >= kappa * (1.0 - 1e-15):
                 break
             kappa = (target - above) / below
@@ -427,49 +427,235 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
 
 
 @njit(cache=True, error_model="numpy")
-def minimise(X, y, eps, G, tol, extra_steps, warm, thetas, s, losses, bounds, zeros):
-    """Minimisers of m data sets X (m, n, d), y (m, n), each at increasing eps (m, k) below its zero radius.
+def minimise(X, y, eps, G, tol, extra_steps, warm, thetas, s, losses, bounds):
+    """Minimisers of m data sets X (m, n, d), y (m, n), each at its eps (m,) below its zero radius.
 
-    A first strength starts from the ridge, or from thetas[:, 0] and s if ``warm``; the next ones from a line
-    through the last two minimisers. G holds the Gram matrices (m, d, d), or none of them (0, d, d). Fills
-    thetas (m, k, d), losses, lower bounds and counts of zero residuals (m, k), s (m, n) at the last strength;
-    returns the total of Newton steps. The only entry: each one more would compile all of the above again.
+    Starts from the ridge, or from thetas (m, d) and s (m, n) if ``warm``. G holds the Gram matrices
+    (m, d, d), or none of them (0, d, d). Fills thetas, s, losses and lower bounds (m,); returns the total of
+    Newton steps.
     """
-    m, k = eps.shape
-    n, d = X.shape[1:]
-    theta, sign, r = np.empty(d), np.empty(n), np.empty(n)
     total = 0
-    for i in range(m):
+    for i in range(eps.size):
         c = np.dot(X[i].T, y[i])
         gram = G[i] if G.shape[0] > 0 else np.dot(X[i].T, X[i])
-        nothing = adversarial_loss(y[i], 0.0)
-        for j in range(n):
-            sign[j] = s[i, j]
-        for j in range(d):
-            theta[j] = thetas[i, 0, j]
-        for a in range(k):
-            cold = a == 0 and not warm
-            if a > 1:
-                ahead = (eps[i, a] - eps[i, a - 1]) / (eps[i, a - 1] - eps[i, a - 2])
-                for j in range(d):
-                    theta[j] += ahead * (thetas[i, a - 1, j] - thetas[i, a - 2, j])
-            if not cold:
-                b = np.sqrt(np.dot(theta, theta))
-                residuals(X[i], y[i], theta, r)
-                cold = b == 0.0 or adversarial_loss(r, eps[i, a] * b) >= nothing
-            if cold:
-                for j in range(n):
-                    sign[j] = 0.0
-                ridge_start(gram, c, y[i], eps[i, a], theta)
-                scale_start(X[i], y[i], eps[i, a], c, theta)
-            losses[i, a], bounds[i, a], steps = newton(
-                X[i], y[i], eps[i, a], gram, c, theta, sign, tol, extra_steps
-            )
-            total += steps
-            for j in range(d):
-                thetas[i, a, j] = theta[j]
-            for j in range(n):
-                zeros[i, a] += abs(sign[j]) < 1.0
-        for j in range(n):
-            s[i, j] = sign[j]
+        cold = not warm
+        if warm:
+            r = np.empty(y.shape[1])
+            b = np.sqrt(np.dot(thetas[i], thetas[i]))
+            residuals(X[i], y[i], thetas[i], r)
+            cold = b == 0.0 or adversarial_loss(r, eps[i] * b) >= adversarial_loss(y[i], 0.0)
+        if cold:
+            for j in range(y.shape[1]):
+                s[i, j] = 0.0
+            ridge_start(gram, c, y[i], eps[i], thetas[i])
+            scale_start(X[i], y[i], eps[i], c, thetas[i])
+        losses[i], bounds[i], steps = newton(X[i], y[i], eps[i], gram, c, thetas[i], s[i], tol, extra_steps)
+        total += steps
     return total
+
+
+@njit(cache=True, error_model="numpy")
+def certify(X, y, eps, thetas, s, losses, bounds):
+    """Fill losses and lower bounds (k,) of thetas (k, d) at eps (k,) from their dual signs s (k, n)."""
+    U = np.dot(thetas, X.T)
+    for a in range(eps.size):
+        radius = eps[a] * np.sqrt(np.dot(thetas[a], thetas[a]))
+        for i in range(y.size):
+            U[a, i] = y[i] - U[a, i]
+        losses[a] = adversarial_loss(U[a], radius)
+        for i in range(y.size):
+            U[a, i] += radius * s[a, i]
+    V = np.dot(U, X)
+    for a in range(eps.size):
+        bounds[a] = dual_value(U[a], np.sqrt(np.dot(V[a], V[a])), y, eps[a])
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _estimates(r, s, y, radius, norm_xtu, eps):
+    """Loss and lower bound as in `adversarial_loss` and `dual_value`, in fast arithmetic: no certificate."""
+    n = y.size
+    u = np.empty(n)
+    squares, uy = 0.0, 0.0
+    for i in range(n):
+        a = abs(r[i]) + radius
+        squares += a * a
+        u[i] = r[i] + radius * s[i]
+        uy += u[i] * y[i]
+        u[i] = abs(u[i])
+    kappa = norm_xtu / (eps * n)
+    for _ in range(100):
+        above, below = 0.0, 0.0
+        for i in range(n):
+            above += u[i] if u[i] > kappa else 0.0
+            below += 0.0 if u[i] > kappa else 1.0
+        if below == 0.0 or (norm_xtu / eps - above) / below >= kappa * (1.0 - 1e-15):
+            break
+        kappa = (norm_xtu / eps - above) / below
+    vv = 0.0
+    for i in range(n):
+        v = max(u[i], kappa)
+        vv += v * v
+    return squares / n, uy * uy / (n * vv)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _diagonal_hessian(lam, theta, z, tau, kink, eps, D, q, t):
+    """Set D, q, t with M = D⁻¹ − q tᵀ − t qᵀ − kink·t tᵀ the model's Hessian where G = diag(lam), z = Xᵀs.
+
+    Returns the middle (K₀, K₁; K₁, K₂) of Woodbury's formula for M⁻¹; K₀ = 0 if M is not positive definite.
+    """
+    b = np.sqrt(np.dot(theta, theta))
+    qq, qt, tt = 0.0, 1.0, 0.0
+    for j in range(lam.size):
+        D[j], q[j], t[j] = 1.0 / (lam[j] + tau), eps * z[j], theta[j] / b
+        if not D[j] > 0.0:
+            return 0.0, 0.0, 0.0
+        qq += q[j] * q[j] * D[j]
+        qt -= q[j] * t[j] * D[j]
+        tt += t[j] * t[j] * D[j]
+    det = qt * qt - (kink + qq) * tt
+    return (tt / det, qt / det, (kink + qq) / det) if det > 0.0 else (0.0, 0.0, 0.0)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _apply_inverse(D, q, t, K, g):
+    """Replace g by M⁻¹ g."""
+    gq, gt = 0.0, 0.0
+    for j in range(g.size):
+        g[j] *= D[j]
+        gq += g[j] * q[j]
+        gt += g[j] * t[j]
+    wq, wt = K[0] * gq + K[1] * gt, K[1] * gq + K[2] * gt
+    for j in range(g.size):
+        g[j] += (wq * q[j] + wt * t[j]) * D[j]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _renew(r, y, Xt):
+    """Set r to y − Xt; return the squared length of the change."""
+    total = 0.0
+    for i in range(r.size):
+        change = y[i] - Xt[i] - r[i]
+        total += change * change
+        r[i] = y[i] - Xt[i]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def _programme(W, D, q, t, K):
+    """W M⁻¹ Wᵀ, by half the products of a matrix multiplication."""
+    m, d = W.shape
+    B, Q, V = np.empty((m, d)), np.empty((m, m)), np.empty((d, 2))
+    for j in range(d):
+        V[j, 0], V[j, 1] = D[j] * q[j], D[j] * t[j]
+    V = np.dot(W, V)
+    for a in range(m):
+        for j in range(d):
+            B[a, j] = W[a, j] * np.sqrt(D[j])
+    for k in range(0, m, 128):
+        products = np.dot(B[k:], B[k : k + 128].T)
+        for a in range(k, m):
+            wq, wt = K[0] * V[a, 0] + K[1] * V[a, 1], K[1] * V[a, 0] + K[2] * V[a, 1]
+            for e in range(k, min(k + 128, a + 1)):
+                Q[a, e] = products[a - k, e - k] + wq * V[e, 0] + wt * V[e, 1]
+    for a in range(m):
+        if not Q[a, a] > 0.0:
+            Q[a, a] = 1.0
+    fill_upper(Q)
+    return Q
+
+
+@njit(cache=True, error_model="numpy")
+def follow(X, y, eps, lam, c, tol, start, thetas, signs):
+    """Minimisers at increasing eps (k,) from ``start`` on, given those before; XᵀX = diag(lam), c = Xᵀy.
+
+    A line through the last two minimisers predicts θ and r. The Hessian of the saddle form is diagonal plus a
+    matrix of rank two, and z = Xᵀs changes by the rows W only: a step costs one product with X, to see which
+    residuals have changed sign, and what the few rows of W cost. Every other step at one strength keeps the
+    Hessian and W of the step before, if no further residual has changed sign.
+
+    signs (at most k − start + 1, n) holds s at eps[start − 1] in its first row and takes the next ones. Stops
+    where it is full or a minimiser is missed; returns how many were found, and the steps. No certificates.
+    """
+    n, d = X.shape
+    s, r, r_last, r_before = signs[0].copy(), np.empty(n), np.empty(n), np.empty(n)
+    rows, in_w = np.empty(n, np.int64), np.empty(n, np.bool_)
+    D, q, t, g, w, theta = np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    z = np.dot(X.T, s)
+    residuals(X, y, thetas[start - 1], r_last)
+    residuals(X, y, thetas[max(start - 2, 0)], r_before)
+    near = eps[start - 1] * np.sqrt(np.dot(thetas[start - 1], thetas[start - 1]) * d / n)
+    W = Q = X[:0]
+    K, m, total = (0.0, 0.0, 0.0), 0, 0
+    for a in range(start, min(eps.size, start + len(signs) - 1)):
+        ahead = (eps[a] - eps[a - 1]) / (eps[a - 1] - eps[a - 2]) if a > 1 else 0.0
+        for j in range(d):
+            theta[j] = thetas[a - 1, j] + ahead * (thetas[a - 1, j] - thetas[max(a - 2, 0), j])
+        for i in range(n):
+            r[i] = r_last[i] + ahead * (r_last[i] - r_before[i])
+        r_before, r_last = r_last, r_before
+        found, stale, gap = False, True, np.inf
+        for step in range(8):
+            b = np.sqrt(np.dot(theta, theta))
+            kink = eps[a] * np.dot(s, r) / b
+            tau = n * eps[a] ** 2 + kink
+            if stale:
+                m = 0
+                for i in range(n):
+                    in_w[i] = abs(r[i]) <= near or s[i] * r[i] < abs(r[i])
+                    if in_w[i]:
+                        rows[m] = i
+                        m += 1
+                K = _diagonal_hessian(lam, theta, z, tau, kink, eps[a], D, q, t)
+                if K[0] == 0.0:
+                    break
+                if m > 0:
+                    W = np.empty((m, d))
+                    for e in range(m):
+                        for j in range(d):
+                            W[e, j] = X[rows[e], j]
+                    Q = _programme(W, D, q, t, K)
+            for j in range(d):
+                w[j] = g[j] = (lam[j] + tau) * theta[j] - c[j] - eps[a] * b * z[j]
+            if m > 0:
+                _apply_inverse(D, q, t, K, w)
+                change, new, p = np.empty(m), np.empty(m), np.dot(W, w)
+                for e in range(m):
+                    change[e] = new[e] = s[rows[e]]
+                Qs = np.dot(Q, new)
+                for e in range(m):
+                    p[e] = (p[e] + r[rows[e]]) / (eps[a] * b) + Qs[e]
+                box_qp(Q, p, new)
+                for e in range(m):
+                    s[rows[e]] = new[e]
+                    change[e] = new[e] - change[e]
+                w = np.dot(change, W)
+                for j in range(d):
+                    z[j] += w[j]
+                    g[j] -= eps[a] * b * w[j]
+            _apply_inverse(D, q, t, K, g)
+            for j in range(d):
+                theta[j] -= g[j]
+            total += 1
+            Xt = np.dot(X, theta)
+            moved = _renew(r, y, Xt)
+            if step == 0:
+                near = 2.0 * np.sqrt(moved / n)
+            radius = eps[a] * np.sqrt(np.dot(theta, theta))
+            for j in range(d):
+                g[j] = c[j] - lam[j] * theta[j] + radius * z[j]
+            loss, bound = _estimates(r, s, y, radius, np.sqrt(np.dot(g, g)), eps[a])
+            found = loss - bound <= tol * loss
+            if found or (step > 1 and not loss - bound < 0.5 * gap):
+                break
+            gap, stale = loss - bound, step % 2 == 1
+            for i in range(n):
+                stale = stale or (s[i] * r[i] < abs(r[i]) and not in_w[i])
+        if not found:
+            return a - start, total
+        for i in range(n):
+            r_last[i] = r[i]
+            signs[a - start + 1, i] = s[i]
+        for j in range(d):
+            thetas[a, j] = theta[j]
+    return min(eps.size, start + len(signs) - 1) - start, total
