@@ -6,7 +6,9 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/installed-core
+DEEP := $(VENV)/installed-deep
 FULL := $(VENV)/installed-full
+LINEAR := theorem1 theorem2 proposition1
 SIMULATIONS := $(basename $(notdir $(filter-out simulations/_%,$(wildcard simulations/*.py))))
 
 .DEFAULT_GOAL := help
@@ -15,10 +17,11 @@ SIMULATIONS := $(basename $(notdir $(filter-out simulations/_%,$(wildcard simula
 .PHONY: help test check figures results bench clean $(SIMULATIONS) $(SIMULATIONS:%=promote-%)
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf 'make %-10s run that simulation, with the flags in ARGS ("-h" explains them)\n' $(SIMULATIONS)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf 'make %-13s run that simulation, with the flags in ARGS ("-h" explains them)\n' $(SIMULATIONS)
 
-# Two stamps: simulations need no torch, tests do. A change of pyproject.toml or constraints.txt installs anew.
+# Three stamps: the linear simulations need no torch, those of networks do, tests need more. A change of
+# pyproject.toml or constraints.txt installs anew.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -26,11 +29,17 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
-$(FULL): $(CORE)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[deep,dev]'
+$(DEEP): $(CORE)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[deep]'
 	@touch $@
 
-$(SIMULATIONS): %: $(CORE)
+$(FULL): $(CORE)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[deep,dev]'
+	@touch $@ $(DEEP)
+
+$(LINEAR): $(CORE)
+$(filter-out $(LINEAR),$(SIMULATIONS)): $(DEEP)
+$(SIMULATIONS):
 	$(BIN)/python simulations/$@.py $(ARGS)
 
 $(SIMULATIONS:%=promote-%): promote-%: %
@@ -44,7 +53,7 @@ check: $(FULL) ## lint, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-figures: $(CORE) ## redraw all figures from the committed results
+figures: $(DEEP) ## redraw all figures from the committed results
 	$(BIN)/python figures/build.py
 
 results: $(SIMULATIONS:%=promote-%) ## run all simulations at paper scale and put their results where they are committed
