@@ -15,14 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from linphase.deep.checks import Bounds, check_batch, check_count, check_eps, check_norm, check_positive
+from linphase.deep.checks import (
+    Bounds,
+    check_batch,
+    check_count,
+    check_eps,
+    check_fit,
+    check_norm,
+    check_positive,
+)
 from linphase.deep.losses import LOSSES, Loss, find_loss
 from linphase.deep.modes import check_mode, mode_of
 
 Forward = Callable[[Tensor], Tensor]
 
 TRADES_START = 1e-3
-"""Standard deviation of the start of TRADES, whose objective is flat at the clean point."""
+"""Standard deviation of the start of TRADES, which never is the example: there its objective is flat."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Attack:
     step : float
         Length of a step in units of ε, so that it scales with the ball. The customary 2/255 at 8/255 is ¼.
     random_start : bool
-        Start uniformly in the ball, not at the example.
+        Start uniformly in the ball, not at the example (TRADES: always a little beside it).
     restarts : int
         The start with the largest loss wins, example by example.
     mode : {"train", "eval", "frozen-bn"}
@@ -79,26 +87,33 @@ class Attack:
         bounds: Bounds = (0.0, 1.0),
         generator: torch.Generator | None = None,
         forward: Forward | None = None,
+        starts: Tensor | None = None,
     ) -> Tensor:
         """Return adversarial inputs, detached; arguments are taken on trust.
 
         ``eps`` is a number or has the leading axes of the networks, as a stack has. ``forward`` evaluates in
-        place of the model (compiled, or under autocast).
+        place of the model (compiled, or under autocast). ``starts`` are drawn if they are not given.
         """
-        forward = forward or model
+        forward, x = forward or model, x.detach()
+        if starts is None:
+            starts = self.starts(x, y, loss, generator)
         eps = _per_example(eps, x, y)
         with mode_of(model, self.mode):
             clean = None
             if loss.pairs:
                 with torch.no_grad():
-                    clean = forward(x)
+                    clean = forward(x).clone()  # a CUDA graph reuses its output
 
             def objective(z: Tensor) -> Tensor:
                 return loss.ascent(forward(z), y, clean, loss.beta)
 
             best, highest = x, None
-            for _ in range(self.restarts):
-                z = self._ascend(objective, x, y, eps, loss, bounds, generator)
+            for k in range(self.restarts):
+                z = x
+                if starts is not None:
+                    scale = TRADES_START if loss.name == "trades" else eps
+                    z = _project(x + scale * starts[k], x, y, eps, self.norm, bounds)
+                z = self._ascend(objective, z, x, y, eps, bounds)
                 if self.restarts == 1:
                     return z
                 with torch.no_grad():
@@ -108,23 +123,26 @@ class Attack:
                 highest = value if highest is None else torch.maximum(value, highest)
         return best
 
+    def starts(self, x: Tensor, y: Tensor, loss: Loss, generator: torch.Generator | None) -> Tensor | None:
+        """Draw where the restarts begin, (restarts, B, …): points of the unit ball, or normal for TRADES.
+
+        None stands for the examples themselves. Networks of a stack share the draws.
+        """
+        if loss.name == "trades":
+            return torch.stack([_normal(x, y, generator) for _ in range(self.restarts)])
+        if self.random_start:
+            return torch.stack([_in_unit_ball(x, y, self.norm, generator) for _ in range(self.restarts)])
+        return None
+
     def _ascend(
         self,
         objective: Callable[[Tensor], Tensor],
+        z: Tensor,
         x: Tensor,
         y: Tensor,
         eps: Tensor,
-        loss: Loss,
         bounds: Bounds,
-        generator: torch.Generator | None,
     ) -> Tensor:
-        z = x
-        if self.random_start:
-            if loss.name == "trades":
-                z = x + TRADES_START * _normal(x, y, generator)
-            else:
-                z = x + eps * _in_unit_ball(x, y, self.norm, generator)
-            z = _project(z, x, y, eps, self.norm, bounds)
         for _ in range(self.steps):
             z = z.detach().requires_grad_()
             with torch.enable_grad():
@@ -181,6 +199,7 @@ def fgm(
     FloatingPointError
         If the network's gradient is not finite.
     """
+    _check_number(eps)
     plan = Attack(norm, 1, 1.0, random_start=False, mode=mode)
     return _checked(plan, model, x, y, eps, loss, bounds, None)
 
@@ -215,7 +234,7 @@ def pgd(
 
     The others, what is returned and what is raised are those of `fgm`.
     """
-    check_eps(eps)
+    _check_number(eps)
     if step_size is not None:
         check_positive("step_size", step_size)
     step = 0.25 if step_size is None or eps == 0 else step_size / eps
@@ -233,15 +252,23 @@ def _checked(
     bounds: Bounds,
     generator: torch.Generator | None,
 ) -> Tensor:
-    check_eps(eps)
     check_batch(x, y, bounds)
+    check_fit(model, x, y, find_loss(loss).name)
     z = plan.run(model, x, y, eps, find_loss(loss), bounds, generator)
     if not z.isfinite().all():
         raise FloatingPointError(f"the gradient of the {loss} loss for the inputs is not finite")
-    excess = (_size((z - x).double(), y, plan.norm) - eps).max().item()
-    if excess > 1e-6 * max(eps, x.abs().max().item()):
-        raise FloatingPointError(f"the attack left its ball of radius {eps} by {excess:.3g}")
+    excess = _size((z - x).double(), y, plan.norm) - eps
+    # An input near 1 moves in steps of its own precision, whatever ε.
+    rounding = 2 * torch.finfo(x.dtype).eps * (_size(x.double(), y, plan.norm) + eps)
+    if (excess > rounding).any():
+        raise FloatingPointError(f"the attack left its ball of radius {eps} by {excess.max().item():.3g}")
     return z
+
+
+def _check_number(eps: Any) -> None:
+    if isinstance(eps, Tensor):
+        raise TypeError("eps must be a number, got a tensor; Attack.run takes one ε for each network")
+    check_eps(eps)
 
 
 def _size(change: Tensor, y: Tensor, norm: str) -> Tensor:
@@ -253,7 +280,7 @@ def _size(change: Tensor, y: Tensor, norm: str) -> Tensor:
 def _steepest(gradient: Tensor, y: Tensor, norm: str) -> Tensor:
     """Direction of unit norm along which the loss rises fastest; 0 where the gradient is 0."""
     if norm == "linf":
-        return gradient.sign()
+        return gradient.sign() + 0 * gradient  # the sign of NaN is 0
     # The largest entry goes first, since squares of a tiny gradient underflow.
     scale = _over(_size(gradient, y, "linf"), gradient)
     gradient = gradient / torch.where(scale > 0, scale, 1.0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from linphase.deep.modes import mode_of
 
 NORMS = ("linf", "l2")
 Bounds = tuple[float, float] | None
@@ -17,9 +20,9 @@ def check_eps(eps: Any, name: str = "eps") -> None:
     if isinstance(eps, Tensor):
         if not (eps.isfinite().all() and (eps >= 0).all()):
             raise ValueError(f"{name} must be finite and at least 0, got {eps.tolist()}")
-    elif isinstance(eps, bool) or not isinstance(eps, (int, float)):
+    elif isinstance(eps, bool) or not isinstance(eps, Real):
         raise TypeError(f"{name} must be a number, got {eps!r}")
-    elif not (math.isfinite(eps) and eps >= 0):
+    elif not (math.isfinite(float(eps)) and float(eps) >= 0):
         raise ValueError(f"{name} must be finite and at least 0, got {eps}")
 
 
@@ -31,17 +34,17 @@ def check_norm(norm: Any) -> None:
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise unless ``value`` is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
+    if int(value) < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def check_positive(name: str, value: Any) -> None:
     """Raise unless ``value`` is a positive finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
+    if not (math.isfinite(float(value)) and float(value) > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
@@ -63,6 +66,26 @@ def check_batch(x: Any, y: Any, bounds: Bounds) -> None:
         if x.min() < low or x.max() > high:
             found = f"[{x.min().item():.4g}, {x.max().item():.4g}]"
             raise ValueError(f"x must lie in bounds [{low:g}, {high:g}], got values in {found}")
+
+
+def check_fit(model: nn.Module, x: Tensor, y: Tensor, loss: str) -> None:
+    """Raise unless the outputs of a model fit the labels and the loss; one example is tried, in eval mode."""
+    one = (slice(None),) * (y.ndim - 1) + (slice(1),)
+    with mode_of(model, "eval"), torch.no_grad():
+        shape = tuple(model(x[one]).shape)
+    labels = tuple(y[one].shape)
+    if loss == "squared":
+        # Unchecked, outputs (B, 1) and responses (B,) would broadcast to (B, B).
+        if shape != labels:
+            raise ValueError(f"the output must have the shape {labels} of y for loss 'squared', got {shape}")
+        return
+    if y.dtype != torch.int64:
+        raise TypeError(f"y must have dtype int64 for loss {loss!r}, got {y.dtype}")
+    if shape[:-1] != labels:
+        raise ValueError(f"the output must have shape {labels} and classes last, got {shape}")
+    low, high = (int(value) for value in y.aminmax())
+    if low < 0 or high >= shape[-1]:
+        raise ValueError(f"y must lie in the model's classes 0..{shape[-1] - 1}, got labels in {low}..{high}")
 
 
 def find_device(name: str) -> torch.device:

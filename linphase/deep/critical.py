@@ -86,7 +86,7 @@ def critical_strength(
     DivergenceError
         If a training run diverges.
     """
-    _check(model_factory, method, seeds, grid, refine, trained, train_loss)
+    _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
     check_positive("tolerance", tolerance)
     runs = []
     for seed in seeds:
@@ -111,6 +111,7 @@ def critical_strength(
 
 def _check(
     model_factory: Any,
+    recipe: Recipe,
     method: Any,
     seeds: Any,
     grid: Sequence[float] | None,
@@ -122,8 +123,10 @@ def _check(
         raise TypeError(f"model_factory must be callable, got {model_factory!r}")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not len(seeds):
-        raise ValueError("seeds must not be empty")
+    if not hasattr(seeds, "__len__") or not len(seeds):
+        raise ValueError(f"seeds must be a sequence of integers, got {seeds!r}")
+    if trained is None and not recipe.monitor:
+        raise ValueError("recipe must have monitor=True: R is the test loss of the clean model it trains")
     if train_loss not in TRAIN_LOSSES:
         raise ValueError(f"train_loss must be one of {', '.join(TRAIN_LOSSES)}, got {train_loss!r}")
     if grid is not None and not (len(grid) and grid[0] > 0 and all(a < b for a, b in pairwise(grid))):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from linphase.deep.training import History
+from linphase.deep.history import History
 
 
 class Point(NamedTuple):

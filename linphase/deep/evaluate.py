@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from linphase.deep.attacks import Attack, Forward
-from linphase.deep.checks import Bounds, check_eps
+from linphase.deep.checks import Bounds, check_batch, check_count, check_eps, check_fit
+from linphase.deep.distributed import share, total
 from linphase.deep.losses import LOSSES, Loss
 from linphase.deep.modes import mode_of
 from linphase.deep.stack import leading
@@ -36,8 +37,9 @@ def evaluate(
     seed: int = 0,
     forward: Forward | None = None,
 ) -> Score:
-    """Return the mean of ``loss.judge`` over examples attacked with strength ``eps``; scored in eval mode.
+    """Return the mean of ``loss.judge`` over examples attacked with strength ``eps``.
 
+    Attacked and scored in eval mode, whatever the attack's own, so that no model changes by being judged.
     The same seed gives the same random starts (in units of ε), so that scores at several ε share them.
 
     Parameters
@@ -48,21 +50,46 @@ def evaluate(
         0 needs no attack.
     """
     check_eps(eps)
-    attacked = attack is not None and bool(torch.as_tensor(eps).any())
+    if attack is None and bool(torch.as_tensor(eps).any()):
+        raise ValueError(f"attack must be given where eps is above 0, got eps = {eps}")
+    check_batch(x, y, bounds)
+    check_count("batch_size", batch_size)
+    check_fit(model, spread(x, leading(model)), spread(y, leading(model)), loss.name)
+    return score(model, x, y, eps, attack, loss, bounds, batch_size, seed, forward)
+
+
+def score(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Tensor,
+    attack: Attack | None,
+    loss: Loss,
+    bounds: Bounds,
+    batch_size: int,
+    seed: int,
+    forward: Forward | None = None,
+) -> Score:
+    """`evaluate` with its arguments taken on trust."""
+    attack = replace(attack, mode="eval") if attack is not None and torch.as_tensor(eps).any() else None
     generator = generator_on(x.device, seed, "evaluate")
     axes = leading(model)
     sums = torch.zeros(2, *axes, dtype=torch.float64, device=x.device)
-    judge = Loss(loss.name, loss.judge, lambda f, t, _, __: loss.judge(f, t), loss.descent)
+    judge = Loss("judge", loss.judge, lambda f, t, _, __: loss.judge(f, t), loss.descent)
     with mode_of(model, "eval"):
         for start in range(0, len(x), batch_size):
             inputs = spread(x[start : start + batch_size], axes)
             labels = spread(y[start : start + batch_size], axes)
-            if attacked and attack is not None:
-                inputs = attack.run(model, inputs, labels, eps, judge, bounds, generator, forward)
+            starts = None if attack is None else attack.starts(inputs, labels, judge, generator)
+            inputs, labels = share(inputs, len(axes)), share(labels, len(axes))
+            if attack is not None:
+                starts = None if starts is None else share(starts, 1)
+                inputs = attack.run(model, inputs, labels, eps, judge, bounds, forward=forward, starts=starts)
             with torch.no_grad():
                 output = (forward or model)(inputs)
                 sums[0] += loss.judge(output, labels).sum(-1)
                 sums[1] += hits(output, labels).sum(-1)
+    sums = total(sums)
     return Score(sums[0] / len(x), sums[1] / len(x))
 
 

@@ -21,12 +21,12 @@ def mode_of(model: nn.Module, mode: str) -> Iterator[None]:
     """
     check_mode(mode)
     before = [(module, module.training) for module in model.modules()]
-    model.train(mode != "eval")
-    if mode == "frozen-bn":
-        for module, _ in before:
-            if isinstance(module, _BatchNorm):
-                module.eval()
     try:
+        model.train(mode != "eval")
+        if mode == "frozen-bn":
+            for module, _ in before:
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         yield
     finally:
         for module, training in before:

@@ -30,15 +30,15 @@ class Recipe:
         Stochastic gradient descent.
     milestones : tuple of float
         Shares of the epochs after which the rate is multiplied by ``decay``: the schedule scales with its
-        length.
+        length. The first epoch has the full rate.
     decay : float
     loss : {"cross-entropy", "squared", "trades", "mart"}
     attack : Attack
         Makes the training inputs.
     test_attack : Attack, optional
-        Judges; by default the training attack in eval mode.
+        Judges, always in eval mode; by default the training attack.
     eps_warmup : int
-        Epochs over which ε rises linearly from 0 (SVHN needs it).
+        Epochs over which ε rises linearly from 0 (SVHN needs it). None of them is selected as the best.
     augment : bool
         Apply the data set's own augmentation.
     select : {"best", "last"}
@@ -96,6 +96,8 @@ class Recipe:
             )
         find_loss(self.loss)
         check_count("eps_warmup", self.eps_warmup, 0)
+        if self.eps_warmup >= self.epochs:
+            raise ValueError(f"eps_warmup must be less than epochs = {self.epochs}, got {self.eps_warmup}")
         if self.select not in SELECTIONS:
             raise ValueError(f"select must be one of {', '.join(SELECTIONS)}, got {self.select!r}")
         if self.select == "best" and not self.monitor:
@@ -125,7 +127,7 @@ class Recipe:
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
-        passed = sum(epoch >= round(share * self.epochs) for share in self.milestones)
+        passed = sum(epoch >= max(1, round(share * self.epochs)) for share in self.milestones)
         return float(self.lr * self.decay**passed)
 
     def strength(self, eps: Any, epoch: int) -> Any:

@@ -17,20 +17,22 @@ from scipy.optimize import brentq
 from torch import nn
 
 from linphase.deep.attacks import FGM, Attack
-from linphase.deep.checks import check_positive
+from linphase.deep.checks import check_fit, check_positive
 from linphase.deep.crossing import CriticalStrength, Point, crossing
 from linphase.deep.data import Data
-from linphase.deep.evaluate import evaluate
+from linphase.deep.evaluate import score
+from linphase.deep.history import History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import Stack
 from linphase.deep.tracking import Tracker
-from linphase.deep.training import History, train
+from linphase.deep.training import train
 from linphase.streams import stream
 
 Report = Callable[[str], None]
 
-SIDE_BY_SIDE = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Strengths of a stack, in units of the attack-only root."""
+ROUNDS = ((2.0,), (4.0,), (8.0,), (16.0,), (32.0,))
+SIDE_BY_SIDE = ((1.0, 1.5, 2.0, 3.0, 4.0, 6.0), (8.0, 12.0, 16.0, 24.0, 32.0))
+"""Strengths tried until L exceeds R, in units of the attack-only root: one network at a time, or stacks."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ class Tuning:
             raise ValueError(f"strengths must be positive numbers, got {self.strengths}")
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """Return the recipe of a run."""
+        """Return the recipe of a run; without a warm-up, as its loss is to be of one ε."""
         return recipe.but(
             attack=replace(self.attack, norm=recipe.attack.norm),
             epochs=max(1, round(self.length * recipe.epochs)),
             lr=self.lr * recipe.lr,
+            eps_warmup=0,
             select="last",
             monitor=False,
         )
@@ -118,7 +121,7 @@ class Search:
         def train_at(strengths: Sequence[float]) -> None:
             if side_by_side:
                 model = Stack(build(self.model_factory, self.seed), len(strengths))
-                history = self._train(model, self.recipe, torch.tensor(strengths), trail)
+                history = self._train(model, self.recipe, torch.tensor(strengths, dtype=torch.float64), trail)
                 runs = [history.member(k) for k in range(len(strengths))]
             else:
                 models = (build(self.model_factory, self.seed) for _ in strengths)
@@ -131,8 +134,7 @@ class Search:
         elif self.clean.point.loss <= trail.target:
             trail.pay(self.root)
             unit = self.root.eps_star if 0 < self.root.eps_star < np.inf else self._scale()
-            rounds = [SIDE_BY_SIDE] if side_by_side else [(2.0**k,) for k in range(1, 6)]
-            for factors in rounds:
+            for factors in SIDE_BY_SIDE if side_by_side else ROUNDS:
                 train_at([unit * factor for factor in factors])
                 if trail.points[-1].loss > trail.target:
                     break
@@ -155,14 +157,14 @@ class Search:
             tracker = Tracker(trail.target, tuning.strengths[0] * root)
             self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
             trail.add(Point(tracker.mean, tracker.loss))
-            return trail.result("finetune", tracker.mean, root, np.inf)
+            return trail.result("finetune", tracker.mean, min(root, tracker.mean), np.inf)
         for strength in tuning.strengths:
             run = self._train(copy.deepcopy(self.clean.model), recipe, strength * root, trail)
             trail.add(Point(strength * root, float(run.at_best("train_loss")), run))
         eps, losses = np.array([point[:2] for point in trail.points]).T
         slope, intercept = np.polyfit(eps, losses, 1)
-        eps_star = (trail.target - intercept) / slope if slope > 0 else np.inf
-        return trail.result("finetune", eps_star, root, np.inf)
+        eps_star = max(0.0, (trail.target - intercept) / slope) if slope > 0 else np.inf
+        return trail.result("finetune", eps_star, min(root, eps_star), np.inf)
 
     def attack_only(self) -> CriticalStrength:
         """Attack the clean model alone: the root of ε ↦ R̂(θ̂(0), ε) − R."""
@@ -173,8 +175,10 @@ class Search:
         """The clean model, trained unless it was given."""
         if self.trained is not None:
             model = copy.deepcopy(self.trained).to(self.data.x.device, self.recipe.dtype)
-            score = self._score(model, 0.0, test=True)
-            return Clean(model, score, Point(0.0, self._score(model, 0.0)), 0.0)
+            data = self.data.to(self.data.x.device, self.recipe.dtype)
+            check_fit(model, data.x, data.y, self.recipe.loss)
+            target = self._score(model, 0.0, test=True)
+            return Clean(model, target, Point(0.0, self._score(model, 0.0)), 0.0)
         model = build(self.model_factory, self.seed)
         run = self._train(model, self.recipe, 0.0)
         target = float(run.at_best("clean_test_loss"))
@@ -197,7 +201,11 @@ class Search:
         if excess(0.0) > 0:
             trail.points = [Point(0.0, found[0.0])]
             return trail.result("attack-only", 0.0, 0.0, 0.0)
-        farthest = high * 1e6 if data.bounds is None else data.bounds[1] - data.bounds[0]
+        farthest = 1e6 * high
+        if data.bounds is not None:  # the length of the box: of a side, or of its diagonal
+            farthest = (data.bounds[1] - data.bounds[0]) * (
+                data.x[0].numel() ** 0.5 if attack.norm == "l2" else 1.0
+            )
         while excess(high) <= 0 and high < farthest:
             low, high = high, min(2 * high, farthest)
         root = np.inf
@@ -217,8 +225,7 @@ class Search:
         data = self.data.to(self.data.x.device, recipe.dtype)
         x, y = (data.x_test, data.y_test) if test else (data.x, data.y)
         size = recipe.test_batch_size
-        score = evaluate(model, x, y, eps, recipe.judging, recipe.judge, data.bounds, size, self.seed)
-        return float(score.loss)
+        return float(score(model, x, y, eps, recipe.judging, recipe.judge, data.bounds, size, self.seed).loss)
 
     def _train(
         self,
@@ -233,7 +240,7 @@ class Search:
             self.report(recipe.attack.describe(largest) if largest else "clean training")
         path = None
         if self.folder is not None:
-            key = f"{recipe} {torch.as_tensor(eps).tolist()} {tracker is not None}"
+            key = f"{recipe} {torch.as_tensor(eps).tolist()} {tracker}"
             path = self.folder / f"{blake2b(key.encode(), digest_size=8).hexdigest()}.pt"
         model = model.to(self.data.x.device)
         history = train(model, self.data, recipe, eps, path, self.seed, self.report, tracker)

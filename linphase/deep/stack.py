@@ -53,6 +53,8 @@ class Stack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of all members."""
         form = self._form[0]
+        if form.training != self.training:  # it is no module of ours, so our modes do not reach it
+            form.train(self.training)
 
         def one(weights: tuple[Tensor, ...], inputs: Tensor) -> Tensor:
             named = dict(zip(self.names, weights, strict=True))

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from linphase.deep.checks import check_positive
+
 LARGEST_STEP = 0.2
 """Of log ε, so that one wild batch does not throw it."""
 
@@ -37,19 +39,30 @@ class Tracker:
     """
 
     def __init__(self, target: float, start: float, gain: float = 0.05, tail: float = 0.25) -> None:
-        self.target, self.gain, self.tail = target, gain, tail
+        check_positive("target", target)
+        check_positive("start", start)
+        check_positive("gain", gain)
+        check_positive("tail", tail)
+        self.target, self.start, self.gain, self.tail = target, start, gain, tail
         self.eps = torch.tensor(start, dtype=torch.float64)
         self.sums = torch.zeros(3, dtype=torch.float64)  # steps, ε, losses
 
     def observe(self, loss: Tensor, progress: float) -> None:
-        """Take the mean loss of a batch that was attacked at `eps`, at a share of the schedule in [0, 1)."""
+        """Take the mean loss of a batch that was attacked at `eps`.
+
+        ``progress`` is the share of the schedule with this step, in (0, 1]; so the last one always counts.
+        """
         loss = loss.detach().double()
-        if progress >= 1 - self.tail:
+        if progress > 1 - self.tail:
             self.sums = self.sums.to(loss.device) + torch.stack(
                 (torch.ones_like(loss), self.eps.to(loss), loss)
             )
         step = self.gain * (self.target - loss) / self.target
         self.eps = self.eps.to(loss) * step.clamp(-LARGEST_STEP, LARGEST_STEP).exp()
+
+    def __repr__(self) -> str:
+        """Settings, without the state."""
+        return f"Tracker({self.target!r}, {self.start!r}, {self.gain!r}, {self.tail!r})"
 
     @property
     def mean(self) -> float:

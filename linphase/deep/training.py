@@ -5,85 +5,27 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from linphase.deep import checkpoints
+from linphase.deep import checkpoints, distributed
 from linphase.deep.attacks import Forward
 from linphase.deep.augment import augment
-from linphase.deep.checks import check_eps
+from linphase.deep.checks import check_eps, check_fit
 from linphase.deep.data import Data
-from linphase.deep.evaluate import Score, evaluate, generator_on, hits, spread
+from linphase.deep.evaluate import Score, generator_on, hits, score, spread
+from linphase.deep.history import COLUMNS, History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import leading
 from linphase.deep.tracking import Tracker
 from linphase.streams import stream
 
-COLUMNS = (
-    "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "clean_test_loss",
-    "clean_test_accuracy",
-)  # fmt: skip
-
 
 class DivergenceError(ArithmeticError):
     """Training met a loss that is not finite; the last good checkpoint stays."""
-
-
-@dataclass(frozen=True)
-class History:
-    """Record of a run; arrays (E, S) for a stack of S networks, (E,) for one.
-
-    Attributes
-    ----------
-    eps : array () or (S,)
-        Training strength.
-    lr, train_loss, train_accuracy : arrays
-        Rate; running means over the epoch under the training attack, in train mode, of the plain loss on the
-        inputs that training saw: what the paper's tables call training loss.
-    test_loss, test_accuracy, clean_test_loss, clean_test_accuracy : arrays
-        After the epoch, in eval mode, under the judging attack of strength ``eps`` (on as many examples as
-        the recipe says) and without one; NaN if the recipe does not monitor.
-    best : array () or (S,) of int
-        Epoch whose weights the model has, by the recipe's ``select``.
-    evaluated_loss : array () or (S,)
-        Training loss of these weights, evaluated again in eval mode under the judging attack, without
-        augmentation; NaN if the recipe does not monitor.
-    seconds : float
-        Wall time, of all parts if the run was interrupted.
-    passes : float
-        Passes forward and backward over the training data's number of examples, for one network: an attack
-        of k steps and the update are k + 1.
-    """
-
-    eps: NDArray[np.float64]
-    lr: NDArray[np.float64]
-    train_loss: NDArray[np.float64]
-    train_accuracy: NDArray[np.float64]
-    test_loss: NDArray[np.float64]
-    test_accuracy: NDArray[np.float64]
-    clean_test_loss: NDArray[np.float64]
-    clean_test_accuracy: NDArray[np.float64]
-    best: NDArray[np.int64]
-    evaluated_loss: NDArray[np.float64]
-    seconds: float
-    passes: float
-
-    def at_best(self, name: str) -> NDArray[np.float64]:
-        """Return a column at the best epoch, shape () or (S,)."""
-        column: NDArray[np.float64] = getattr(self, name)
-        return np.take_along_axis(column, self.best[None], 0)[0] if column.ndim > 1 else column[self.best]
-
-    def member(self, index: int) -> History:
-        """Return the history of one network of a stack."""
-        arrays = ((name, value) for name, value in vars(self).items() if isinstance(value, np.ndarray))
-        own: dict[str, Any] = {name: value[..., index] for name, value in arrays}
-        return replace(self, **own)
 
 
 def train(
@@ -110,9 +52,10 @@ def train(
         Attack strength, in units of the input; 0 is clean training.
     checkpoint : path, optional
         File of the full state, written after every epoch. If it exists, training goes on from it, to the
-        same numbers as without the interruption, bit for bit on a CPU at the same number of threads.
+        same numbers as without the interruption, bit for bit on a CPU at the same number of threads. Of
+        several processes the first writes, and all read.
     seed : int
-        Of order, augmentation and random starts; not of the initialisation, which is the caller's.
+        Of order, augmentation, dropout and random starts; not of the initialisation, which is the caller's.
     report : callable, optional
         Gets a line after each epoch.
     tracker : Tracker, optional
@@ -123,20 +66,22 @@ def train(
     DivergenceError
         If a loss is not finite.
     CheckpointError
-        If the checkpoint is of another model, recipe, strength, seed or data set.
+        If the checkpoint is damaged, or of another model, start, recipe, strength, seed or data set.
     """
     check_eps(eps)
-    run = _Run(model, data, recipe, eps if tracker is None else tracker.eps, seed, tracker)
+    run = _Run(model, data, recipe, eps if tracker is None else tracker.start, seed, tracker)
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and (state := checkpoints.load(path, run.identity, run.x.device)) is not None:
+    identity = {} if path is None else run.identity()
+    if path is not None and (state := checkpoints.load(path, identity, run.x.device)) is not None:
         run.restore(state)
+    first = distributed.rank() == 0
     for epoch in range(run.done, recipe.epochs):
         start = time.perf_counter()
         run.epoch(epoch)
         run.seconds += time.perf_counter() - start
-        if path is not None:
-            checkpoints.save(path, run.identity, run.state())
-        if report is not None:
+        if path is not None and first:
+            checkpoints.save(path, identity, run.state())
+        if report is not None and first:
             report(run.line())
     return run.finish()
 
@@ -158,6 +103,8 @@ class _Run:
         seed: int,
         tracker: Tracker | None,
     ) -> None:
+        if tracker is not None and leading(model):
+            raise ValueError("tracker must be None for a stack, it follows the ε of one network")
         device = data.x.device
         model.to(device=device, dtype=recipe.dtype)
         if recipe.channels_last and data.x.ndim == 4:
@@ -171,8 +118,13 @@ class _Run:
             raise ValueError(
                 f"eps must be a number or have shape {tuple(self.axes)}, got {tuple(self.eps.shape)}"
             )
+        self.eps = self.eps.expand(self.axes)
         self.attacked = bool(self.eps.any())
+        for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
+            check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss)
         self.forward = _forward(model, recipe, device)
+        wrapped = distributed.wrap(model)  # for the forward of a step; attacks need no gradient of weights
+        self.update = self.forward if wrapped is model else _forward(wrapped, recipe, device)
         self.optimiser = torch.optim.SGD(
             model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -180,15 +132,19 @@ class _Run:
         self.best = torch.full(self.axes, -1, dtype=torch.int64, device=device)
         self.weights = {name: value.clone() for name, value in model.state_dict().items()}
         self.seconds, self.passes = 0.0, 0.0
+
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint shares with the run that goes on from it; to be asked before the first epoch."""
+        data = self.data
         shapes = {name: tuple(value.shape) for name, value in self.weights.items()}
-        sums = [float(self.x.double().sum()), float(self.y.double().sum())]
-        # What a checkpoint must share with the run that goes on from it.
-        self.identity = {
-            "model": f"{type(model).__name__} {shapes}",
-            "recipe": repr(recipe),
+        return {
+            "model": f"{type(self.model).__name__} {shapes}",
+            "recipe": repr(self.recipe),
             "eps": str(self.eps.tolist()),
-            "seed": str(seed),
-            "data": f"{data.name} {tuple(self.x.shape)} {sums}",
+            "tracker": repr(self.tracker),
+            "seed": str(self.seed),
+            "data": f"{data} {checkpoints.fingerprint((data.x, data.y, data.x_test, data.y_test))}",
+            "start": checkpoints.fingerprint(self.weights.values()),
         }
 
     @property
@@ -213,7 +169,8 @@ class _Run:
                 judged = self._score(self.data.x_test[few], self.data.y_test[few])
         lr = torch.full_like(loss, rate)
         row = torch.stack((lr, loss, accuracy, judged.loss, judged.accuracy, clean.loss, clean.accuracy))
-        if not (loss.isfinite().all() and (judged is unknown or row[[3, 5]].isfinite().all())):
+        whole = all(bool(value.isfinite().all()) for value in self.model.parameters())
+        if not (whole and loss.isfinite().all() and (judged is unknown or row[[3, 5]].isfinite().all())):
             raise DivergenceError(
                 f"training diverged in epoch {epoch + 1} at eps = {self.eps.tolist()}: "
                 f"training loss {loss.tolist()}, test loss {judged.loss.tolist()}"
@@ -223,6 +180,7 @@ class _Run:
             better = torch.ones(self.axes, dtype=torch.bool, device=row.device)
         else:
             tests = torch.stack(self.rows)[:, 3]
+            tests[: self.recipe.eps_warmup] = torch.inf  # the training loss of these is of a smaller ε
             better = tests.argmin(0) == epoch
         self.best = torch.where(better, epoch, self.best)
         for name, value in self.model.state_dict().items():
@@ -236,29 +194,38 @@ class _Run:
         sums = torch.zeros(2, *self.axes, dtype=torch.float64, device=self.x.device)
         kind = data.augment if recipe.augment else None
         self.model.train()
+        axis, seen = len(self.axes), 0
         with torch.random.fork_rng(devices=[self.x.device] if self.x.is_cuda else []):
-            torch.manual_seed(int(stream(self.seed, "dropout", epoch).integers(2**63)))
+            own = (distributed.rank(),) if distributed.rank() else ()
+            torch.manual_seed(int(stream(self.seed, "dropout", epoch, *own).integers(2**63)))
             for batch in torch.split(order, recipe.batch_size or len(self.x)):
                 x = spread(augment(self.x[batch], kind, generator), self.axes)
                 y = spread(self.y[batch], self.axes)
+                starts = recipe.attack.starts(x, y, loss, generator) if self.attacked else None
+                x, y = distributed.share(x, axis), distributed.share(y, axis)
                 attacked = x
                 if self.attacked:
+                    starts = None if starts is None else distributed.share(starts, 1)
                     attacked = recipe.attack.run(
-                        self.model, x, y, eps, loss, data.bounds, generator, self.forward
+                        self.model, x, y, eps, loss, data.bounds, forward=self.forward, starts=starts
                     )
-                output = self.forward(attacked)
-                clean = self.forward(x) if loss.pairs else None
+                output = self.update(attacked)
+                clean = self.update(x) if loss.pairs else None
                 losses = loss.descent(output, y, clean, loss.beta)
                 self.optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(losses.mean(-1).sum())
+                torch.autograd.backward(distributed.local_mean(losses, len(batch)).sum())
                 self.optimiser.step()
                 with torch.no_grad():
                     judged = loss.judge(output, y)
                     sums[0] += judged.sum(-1)
                     sums[1] += hits(output, y).sum(-1)
                     if self.tracker is not None:
-                        self.tracker.observe(judged.mean(), epoch / recipe.epochs)
+                        seen += len(batch)
+                        progress = (epoch + seen / len(self.x)) / recipe.epochs
+                        self.tracker.observe(distributed.mean(judged, len(batch)), progress)
                         eps = self.tracker.eps
+        distributed.average(self.model.buffers())
+        sums = distributed.total(sums)
         self.passes += 1 + loss.pairs + self.attacked * recipe.attack.steps * recipe.attack.restarts
         return sums[0] / len(self.x), sums[1] / len(self.x)
 
@@ -266,7 +233,7 @@ class _Run:
         recipe, attack = self.recipe, self.recipe.judging
         steps = attack.steps * attack.restarts if attacked and self.attacked else 0
         self.passes += (1 + steps) * len(x) / len(self.x)
-        return evaluate(
+        return score(
             self.model,
             x,
             y,

@@ -86,9 +86,9 @@ def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
     variant = own[study.variant] if study.variant else ""
     folder = given.out or (quick_out if given.quick else out) / variant
     dry = getattr(given, "dry_run", False)
-    for flag, place in (("--out", folder), ("--blocks", given.blocks)):
+    for name, place in (("--out", folder), ("--blocks", given.blocks)):
         if place and not dry and (reason := _unwritable(place)):
-            parser.error(f"argument {flag}: must be a folder that can be written, got {place} ({reason})")
+            parser.error(f"argument {name}: must be a folder that can be written, got {place} ({reason})")
     jobs, figures = given.jobs or _cores(), not given.no_figure
     options = Options(
         folder, given.quick, given.reps, given.seed, jobs, given.fresh, figures, own, given.blocks

@@ -1,0 +1,812 @@
+"""Training: a loop written by hand, resumption bit for bit, refusals, stacks, schedules, processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn.functional import cross_entropy  # noqa: E402
+
+from linphase.deep import (  # noqa: E402
+    FGM,
+    PGD,
+    Attack,
+    CheckpointError,
+    Data,
+    DivergenceError,
+    Recipe,
+    Stack,
+    Tracker,
+    evaluate,
+    fgm,
+    mlp,
+    train,
+)
+from linphase.deep.evaluate import generator_on  # noqa: E402
+from linphase.deep.losses import LOSSES  # noqa: E402
+from linphase.streams import stream  # noqa: E402
+
+RECIPE = Recipe(epochs=5, batch_size=20, lr=0.2, attack=Attack(steps=2))
+
+
+@pytest.fixture(autouse=True)
+def _state():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(before)
+
+
+def blobs(n=50, seed=0):
+    """Three classes that overlap, in [0, 1]⁵."""
+    g = torch.Generator().manual_seed(seed)
+    centres = torch.rand(3, 5, generator=g)
+    y, y_test = (torch.randint(3, (size,), generator=g) for size in (n, 60))
+    x, x_test = ((centres[k] + 0.25 * torch.randn(len(k), 5, generator=g)).clamp(0, 1) for k in (y, y_test))
+    return Data("blobs", x, y, x_test, y_test, classes=3)
+
+
+def network(seed=0, activation="relu"):
+    torch.manual_seed(seed)
+    return mlp((5, 8, 3), activation)
+
+
+def normed(seed=0):
+    """With batch norm and dropout: statistics and random masks are part of the state."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))
+
+
+def same_weights(a, b):
+    return all(
+        torch.equal(v, w) for v, w in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def same_history(a, b):
+    return all(
+        np.array_equal(value, getattr(b, name), equal_nan=True)
+        for name, value in vars(a).items()
+        if name != "seconds"
+    )
+
+
+class Killed(Exception):  # noqa: N818
+    """Raised where a process would be killed."""
+
+
+def killing(epoch):
+    def report(line):
+        if line.startswith(f"epoch {epoch}/"):
+            raise Killed
+
+    return report
+
+
+# ------------------------------------------------------------------------------------- a loop written by hand
+
+
+def by_hand(model, data, recipe, eps, seed=0):
+    """The paper's loop with the draws of `train`: weights after every epoch, and running means."""
+    optimiser = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9, weight_decay=5e-4)
+    weights, losses = [], []
+    for epoch in range(recipe.epochs):
+        optimiser.param_groups[0]["lr"] = 0.2 * 0.1 ** ((epoch >= 2) + (epoch >= 4))  # 5/2 and 15/4 rounded
+        order = stream(seed, "order", epoch).permutation(len(data.x))
+        total = 0.0
+        for start in range(0, len(order), 20):
+            rows = order[start : start + 20]
+            x, y = data.x[rows], data.y[rows]
+            z = fgm(model, x, y, eps) if eps else x
+            optimiser.zero_grad()
+            loss = cross_entropy(model(z), y)
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(rows)
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        losses.append(total / len(order))
+    return weights, losses
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_loop_written_by_hand_gives_the_same_weights(eps, seed):
+    data, recipe = blobs(), RECIPE.but(attack=FGM, select="last")
+    ours, theirs = network(), network()
+    history = train(ours, data, recipe, eps, seed=seed)
+    weights, losses = by_hand(theirs, data, recipe, eps, seed)
+    assert same_weights(ours, theirs)
+    np.testing.assert_allclose(history.train_loss, losses, rtol=1e-6)
+    assert history.lr.tolist() == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.002])
+    best = network()
+    history = train(best, data, recipe.but(select="best"), eps, seed=seed)
+    # The loop by hand rounds differently in its cross-entropy.
+    for name, value in best.state_dict().items():
+        torch.testing.assert_close(value, weights[history.best][name], rtol=1e-5, atol=1e-6)
+
+
+def test_pgd_in_training_draws_from_the_stream_of_its_epoch():
+    data, recipe = (
+        blobs(),
+        RECIPE.but(epochs=1, batch_size=None, select="last", weight_decay=0.0, momentum=0.0),
+    )
+    ours, theirs = network(), network()
+    train(ours, data, recipe, 0.1, seed=3)
+    rows = stream(3, "order", 0).permutation(len(data.x))
+    x, y = data.x[rows], data.y[rows]
+    z = recipe.attack.run(theirs, x, y, 0.1, generator=generator_on(x.device, 3, "draws", 0))
+    gradients = torch.autograd.grad(cross_entropy(theirs(z), y), list(theirs.parameters()))
+    for p, q, g in zip(theirs.parameters(), ours.parameters(), gradients, strict=True):
+        torch.testing.assert_close(q, p - 0.2 * g, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", ["trades", "mart"])
+def test_pairs_are_descended_as_their_formula_says(loss):
+    data, recipe = (
+        blobs(),
+        RECIPE.but(epochs=1, batch_size=None, select="last", weight_decay=0.0, momentum=0.0),
+    )
+    recipe, ours, theirs = recipe.but(loss=loss), network(), network()
+    history = train(ours, data, recipe, 0.1)
+    rows = stream(0, "order", 0).permutation(len(data.x))
+    x, y, loss = data.x[rows], data.y[rows], LOSSES[loss]
+    z = recipe.attack.run(theirs, x, y, 0.1, loss, generator=generator_on(x.device, 0, "draws", 0))
+    value = loss.descent(theirs(z), y, theirs(x), loss.beta).mean()
+    gradients = torch.autograd.grad(value, list(theirs.parameters()))
+    assert float(history.train_loss[0]) == pytest.approx(
+        float(cross_entropy(theirs(z), y).detach()), rel=1e-6
+    )
+    for p, q, g in zip(theirs.parameters(), ours.parameters(), gradients, strict=True):
+        torch.testing.assert_close(q, p - 0.2 * g, rtol=1e-5, atol=1e-7)
+
+
+# ------------------------------------------------------------------------------------------------- the record
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_record_is_of_the_selected_weights(select):
+    data, model = blobs(), network()
+    recipe = RECIPE.but(epochs=12, lr=0.9, select=select)
+    history = train(model, data, recipe, 0.1)
+    assert history.best == (history.test_loss.argmin() if select == "best" else 11)
+    assert select == "last" or history.best < 11  # or the case tests nothing
+    judge = partial(evaluate, model, attack=recipe.attack, eps=0.1)
+    assert float(judge(data.x_test, data.y_test).loss) == history.at_best("test_loss")
+    assert float(judge(data.x_test, data.y_test).accuracy) == history.at_best("test_accuracy")
+    assert float(judge(data.x, data.y).loss) == history.evaluated_loss
+    assert float(evaluate(model, data.x_test, data.y_test).loss) == history.at_best("clean_test_loss")
+    assert history.eps == np.float32(0.1)
+    assert history.train_loss.shape == (12,)
+    assert history.seconds > 0
+
+
+def test_the_running_mean_weighs_examples_alike():
+    """50 examples in batches of 20, 20 and 10; no step is taken, so it is the loss of one model."""
+    data, model = blobs(), network()
+    expected = float(cross_entropy(model(data.x), data.y).detach())
+    history = train(model, data, RECIPE.but(epochs=1, lr=1e-12))
+    assert float(history.train_loss[0]) == pytest.approx(expected, rel=1e-6)
+    assert float(history.train_accuracy[0]) == float((model(data.x).argmax(1) == data.y).double().mean())
+
+
+def test_passes_are_counted_as_documented():
+    data = blobs(50)  # 60 of test
+    plan = Attack(steps=3, restarts=2)
+    monitor = RECIPE.but(epochs=2, attack=plan)
+    silent = monitor.but(monitor=False, select="last")
+    assert train(network(), data, silent, 0.1).passes == 2 * (6 + 1)
+    assert train(network(), data, silent).passes == 2
+    assert train(network(), data, silent.but(loss="trades"), 0.1).passes == 2 * (6 + 2)
+    judged = 2 * (7 + 1) * 60 / 50 + 7  # attacked and clean after each epoch; the training set at the end
+    assert train(network(), data, monitor, 0.1).passes == pytest.approx(2 * 7 + judged)
+    assert train(network(), data, monitor.but(judged_examples=30), 0.1).passes == pytest.approx(
+        2 * 7 + 2 * (7 * 30 + 60) / 50 + 7
+    )
+    assert train(Stack(network(), 4), data, silent, 0.1).passes == 2 * (6 + 1)
+
+
+def test_no_scores_without_a_monitor():
+    history = train(network(), blobs(), RECIPE.but(monitor=False, select="last"), 0.1)
+    assert np.isnan(history.test_loss).all()
+    assert np.isnan(history.evaluated_loss)
+    assert np.isfinite(history.train_loss).all()
+
+
+def test_clean_training_is_judged_clean():
+    history = train(network(), blobs(), RECIPE)
+    assert np.array_equal(history.test_loss, history.clean_test_loss)
+
+
+def test_a_report_says_each_epoch():
+    lines = []
+    train(network(), blobs(), RECIPE, 0.1, report=lines.append)
+    assert [line.split()[1] for line in lines] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert "rate 0.2 " in lines[0]
+    train(Stack(network(), 2), blobs(), RECIPE.but(epochs=1), 0.1, report=lines.append)
+
+
+# ------------------------------------------------------------------------------------------------- schedules
+
+
+@pytest.mark.parametrize(
+    ("epochs", "drops"), [(200, (100, 150)), (20, (10, 15)), (4, (2, 3)), (2, (1, 2)), (1, (1, 1))]
+)
+def test_milestones_scale(epochs, drops):
+    recipe = Recipe(epochs=epochs)
+    expected = [0.1 * 0.1 ** sum(epoch >= drop for drop in drops) for epoch in range(epochs)]
+    assert [recipe.rate(epoch) for epoch in range(epochs)] == pytest.approx(expected)
+    assert recipe.rate(0) == 0.1
+
+
+def test_warm_up():
+    recipe = RECIPE.but(eps_warmup=3)
+    assert [recipe.strength(0.4, epoch) for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
+    assert RECIPE.strength(0.4, 0) == 0.4
+
+
+def test_warm_up_in_training():
+    """The first epoch of a warm-up of one is that of half the strength; its test is of the whole one."""
+    data, recipe = blobs(), RECIPE.but(epochs=2)
+    warm = train(network(), data, recipe.but(eps_warmup=1), 0.2)
+    half, whole = (train(network(), data, recipe, eps) for eps in (0.1, 0.2))
+    assert warm.train_loss[0] == half.train_loss[0]
+    assert half.test_loss[0] < warm.test_loss[0]
+    assert whole.train_loss[0] > half.train_loss[0]
+
+
+def test_no_epoch_of_the_warm_up_is_the_best():
+    """Its training loss is of another ε. Here all epochs are alike, and the first that may be is the best."""
+    recipe = RECIPE.but(epochs=5, eps_warmup=2, lr=1e-12, weight_decay=0.0)
+    assert train(network(), blobs(), recipe.but(eps_warmup=0), 0.1).test_loss.argmin() < 2
+    assert train(network(), blobs(), recipe, 0.1).best == 2
+
+
+# ------------------------------------------------------------------------------------------------ resumption
+
+
+@pytest.mark.parametrize("make", [network, normed])
+@pytest.mark.parametrize("loss", ["cross-entropy", "trades"])
+def test_resumption_at_any_epoch_is_exact(tmp_path, make, loss):
+    data, recipe = blobs(), RECIPE.but(loss=loss, lr=0.5, eps_warmup=1)
+    whole = make()
+    expected = train(whole, data, recipe, 0.1, seed=2)
+    for epoch in range(1, 6):
+        path, model = tmp_path / f"{epoch}.pt", make()
+        with pytest.raises(Killed):
+            train(model, data, recipe, 0.1, path, seed=2, report=killing(epoch))
+        model = make()
+        torch.manual_seed(99)  # another process
+        found = train(model, data, recipe, 0.1, path, seed=2)
+        assert same_weights(model, whole)
+        assert same_history(found, expected)
+        again = make()  # a finished run is only read
+        assert same_history(train(again, data, recipe, 0.1, path, seed=2, report=killing(5)), expected)
+        assert same_weights(again, whole)
+
+
+def test_best_weights_of_before_the_interruption_return(tmp_path):
+    data, recipe = blobs(), RECIPE.but(epochs=8, lr=0.9)
+    whole = network()
+    expected = train(whole, data, recipe, 0.1)
+    assert expected.best < 7
+    model = network()
+    with pytest.raises(Killed):
+        train(model, data, recipe, 0.1, tmp_path / "a.pt", report=killing(int(expected.best) + 1))
+    model = network()
+    train(model, data, recipe, 0.1, tmp_path / "a.pt")
+    assert same_weights(model, whole)
+
+
+def test_a_tracker_resumes(tmp_path):
+    data, recipe = blobs(), RECIPE.but(select="last")
+    whole, expected = network(), Tracker(0.9, 0.05)
+    train(whole, data, recipe, tracker=expected)
+    with pytest.raises(Killed):
+        train(
+            network(),
+            data,
+            recipe,
+            checkpoint=tmp_path / "a.pt",
+            tracker=Tracker(0.9, 0.05),
+            report=killing(4),
+        )
+    model, found = network(), Tracker(0.9, 0.05)
+    train(model, data, recipe, checkpoint=tmp_path / "a.pt", tracker=found)
+    assert same_weights(model, whole)
+    assert (found.mean, found.loss, float(found.eps)) == (expected.mean, expected.loss, float(expected.eps))
+    for other in (
+        Tracker(0.8, 0.05),
+        Tracker(0.9, 0.06),
+        Tracker(0.9, 0.05, gain=0.1),
+        Tracker(0.9, 0.05, tail=1.0),
+        None,
+    ):
+        with pytest.raises(CheckpointError, match=r"its (tracker|eps) is"):
+            train(network(), data, recipe, 0.05, checkpoint=tmp_path / "a.pt", tracker=other)
+
+
+def test_a_stack_resumes(tmp_path):
+    data, eps = blobs(), torch.tensor([0.0, 0.1])
+    whole = Stack(network(), 2)
+    expected = train(whole, data, RECIPE, eps)
+    with pytest.raises(Killed):
+        train(Stack(network(), 2), data, RECIPE, eps, tmp_path / "a.pt", report=killing(3))
+    model = Stack(network(), 2)
+    assert same_history(train(model, data, RECIPE, eps, tmp_path / "a.pt"), expected)
+    assert same_weights(model, whole)
+
+
+def test_a_kill_inside_an_epoch_leaves_the_last_whole_one(tmp_path):
+    data, path = blobs(), tmp_path / "a.pt"
+
+    class Breaks(nn.Sequential):
+        steps = 0
+
+        def forward(self, x):
+            Breaks.steps += 1
+            if Breaks.steps == 40:  # of 13 an epoch, after one to see that outputs fit
+                raise Killed
+            return super().forward(x)
+
+    def make():
+        return Breaks(network())
+
+    with pytest.raises(Killed):
+        train(make(), data, RECIPE, 0.1, path)
+    assert path.is_file()
+    assert len(torch.load(path, weights_only=True)["state"]["rows"]) == 2
+    model, whole = make(), make()
+    found = train(model, data, RECIPE, 0.1, path)
+    assert same_history(found, train(whole, data, RECIPE, 0.1))
+    assert same_weights(model, whole)
+
+
+def test_a_killed_process_resumes(tmp_path):
+    """SIGKILL at a moment of its own choosing, twice."""
+    path, script = tmp_path / "a.pt", tmp_path / "run.py"
+    script.write_text(
+        f"""
+import importlib.util, sys, torch
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("tests_of_training", {str(__file__)!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+recipe = module.RECIPE.but(epochs=100_000)
+module.train(module.network(), module.blobs(), recipe, 0.1, {str(path)!r}, report=print)
+"""
+    )
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-u", script], stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        for _ in range(7):
+            assert process.stdout.readline().startswith(b"epoch")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        rows = torch.load(path, weights_only=True)["state"]["rows"]
+        assert len(rows) >= 7
+    assert len(rows) >= 14
+    history = train(network(), blobs(), RECIPE.but(epochs=len(rows)), 0.1)
+    assert history.train_loss[:2].tolist() == rows[:2, 1].tolist()  # before the rates part
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"model": mlp((5, 9, 3))}, "model"),
+        ({"model": mlp((5, 8, 3), "tanh")}, "start"),
+        ({"recipe": RECIPE.but(lr=0.1)}, "recipe"),
+        ({"recipe": RECIPE.but(attack=PGD)}, "recipe"),
+        ({"eps": 0.2}, "eps"),
+        ({"seed": 1}, "seed"),
+        ({"data": blobs(51)}, "data"),
+        ({"data": replace(blobs(), y=blobs().y.roll(1))}, "data"),  # the same sums
+        ({"data": replace(blobs(), y_test=blobs().y_test.roll(1))}, "data"),
+        ({"data": replace(blobs(), bounds=(-1.0, 1.0))}, "data"),
+        ({"data": replace(blobs(), name="drops")}, "data"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, what):
+    run = {"data": blobs(), "recipe": RECIPE, "eps": 0.1, "seed": 0, "checkpoint": tmp_path / "a.pt"}
+    train(network(), **run)
+    before = (tmp_path / "a.pt").read_bytes()
+    run = {"model": network()} | run | changes
+    with pytest.raises(CheckpointError, match=rf"a\.pt is of another run: its {what} is .*, here it is "):
+        train(**run)
+    assert (tmp_path / "a.pt").read_bytes() == before
+
+
+def test_what_a_kill_left_beside_the_checkpoint_is_swept(tmp_path):
+    for name in ("a.pt1x.part", "b.pt1x.part"):
+        (tmp_path / name).write_bytes(b"half")
+    train(network(), blobs(), RECIPE.but(epochs=1), 0.1, tmp_path / "a.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt1x.part"]
+
+
+def test_another_start_is_another_run(tmp_path):
+    train(network(0), blobs(), RECIPE, 0.1, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="its start is"):
+        train(network(1), blobs(), RECIPE, 0.1, tmp_path / "a.pt")
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("echo caught > caught",)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "list", "malicious"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.pt"
+    train(network(), blobs(), RECIPE, 0.1, path)
+    content = path.read_bytes()
+    if damage == "list":
+        torch.save([1, 2], path)
+    elif damage == "malicious":
+        torch.save({"identity": {}, "threads": 1, "state": Malicious()}, path)
+    else:
+        middle = len(content) // 2
+        path.write_bytes(
+            {
+                "truncated": content[:middle],
+                "flipped": content[:60] + b"?" * 60 + content[120:],
+                "empty": b"",
+                "text": b"hello",
+            }[damage]
+        )
+    with pytest.raises(CheckpointError, match=r"checkpoint .*a\.pt cannot be read: \w+"):
+        train(network(), blobs(), RECIPE, 0.1, path)
+    assert not (tmp_path / "caught").exists()
+
+
+def test_another_number_of_threads_is_said(tmp_path):
+    path = tmp_path / "a.pt"
+    with pytest.raises(Killed):
+        train(network(), blobs(), RECIPE, 0.1, path, report=killing(2))
+    torch.set_num_threads(2)
+    with pytest.warns(
+        RuntimeWarning, match="was written with 1 threads, here are 2: the last digits may differ"
+    ):
+        train(network(), blobs(), RECIPE, 0.1, path)
+
+
+# ------------------------------------------------------------------------------------------------ divergence
+
+
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    data, path = blobs(), tmp_path / "a.pt"
+    recipe = RECIPE.but(epochs=50, milestones=(0.04,), decay=1e30, momentum=0.0)
+    with pytest.raises(DivergenceError, match=r"training diverged in epoch [3-5] at eps = 0\.1"):
+        train(network(), data, recipe, 0.1, path)
+    state = torch.load(path, weights_only=True)["state"]
+    assert len(state["rows"]) >= 2
+    assert state["rows"][:, [0, 1, 3, 5]].isfinite().all()
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_weights_that_burst_at_the_last_step_are_seen_without_a_monitor(tmp_path):
+    data, path, model, steps = blobs(), tmp_path / "a.pt", network(), []
+
+    def burst(gradient):
+        steps.append(1)
+        return gradient * (torch.inf if len(steps) == 6 else 1)  # the last of three in the second epoch
+
+    model[1].weight.register_hook(burst)
+    with pytest.raises(DivergenceError, match="training diverged in epoch 2"):
+        train(model, data, RECIPE.but(monitor=False, select="last"), 0.1, path)
+    assert len(torch.load(path, weights_only=True)["state"]["rows"]) == 1
+
+
+# ---------------------------------------------------------------------------------------------------- stacks
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "trades", "mart"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_member_trains_as_a_network_alone(loss, norm):
+    data, eps = blobs(), [0.0, 0.05, 0.2]
+    recipe = RECIPE.but(loss=loss, attack=Attack(norm, 3, restarts=2), lr=0.3, precision="float64")
+    stack = Stack(network(activation="tanh"), 3)
+    together = train(stack, data, recipe, torch.tensor(eps, dtype=torch.float64), seed=4)
+    for k, strength in enumerate(eps):
+        model = network(activation="tanh")
+        alone, member = train(model, data, recipe, strength, seed=4), together.member(k)
+        for name, value in stack.member(k).items():
+            torch.testing.assert_close(value, model.state_dict()[name].to(value), rtol=1e-7, atol=1e-9)
+        for name in (
+            "eps",
+            "lr",
+            "train_loss",
+            "train_accuracy",
+            "test_loss",
+            "clean_test_loss",
+            "evaluated_loss",
+        ):
+            np.testing.assert_allclose(getattr(member, name), getattr(alone, name), rtol=1e-7)
+        assert member.best == alone.best
+        assert member.at_best("test_loss") == pytest.approx(float(alone.at_best("test_loss")))
+
+
+def test_a_stack_in_float32_and_with_dropout():
+    """Masks are common to the members, and those of a network alone."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(5, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 3))
+    stack = Stack(model, 2)
+    together = train(stack, blobs(), RECIPE, torch.tensor([0.0, 0.1]))
+    alone = train(model, blobs(), RECIPE, 0.1)
+    np.testing.assert_allclose(together.member(1).train_loss, alone.train_loss, rtol=1e-4)
+    np.testing.assert_allclose(together.member(1).test_loss, alone.test_loss, rtol=1e-4)
+
+
+def test_one_strength_serves_all_members():
+    history = train(Stack(network(), 3), blobs(), RECIPE, 0.1)
+    assert history.eps.tolist() == pytest.approx([0.1] * 3)
+    assert np.array_equal(history.member(0).train_loss, history.member(2).train_loss)
+
+
+# -------------------------------------------------------------------------------------- precision and layout
+
+
+def images(n=30):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.rand(n, 3, 8, 8, generator=g), torch.randint(3, (n,), generator=g)
+    return Data("images", x, y, x[:20], y[:20], classes=3, augment="crop-flip")
+
+
+def convolutional():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bfloat16"}, {"channels_last": True}, {"precision": "float64"}]
+)
+def test_precision_and_layout_change_little(changes):
+    recipe = RECIPE.but(epochs=3, batch_size=10, lr=0.05, attack=replace(FGM, mode="eval"))
+    plain, other = convolutional(), convolutional()
+    a, b = train(plain, images(), recipe, 0.05), train(other, images(), recipe.but(**changes), 0.05)
+    rtol = 0.02 if changes.get("precision") == "bfloat16" else 1e-4
+    np.testing.assert_allclose(b.train_loss, a.train_loss, rtol=rtol)
+    np.testing.assert_allclose(b.test_loss, a.test_loss, rtol=rtol)
+    assert other[0].weight.dtype == (
+        torch.float64 if changes.get("precision") == "float64" else torch.float32
+    )
+    if "channels_last" in changes:
+        assert other[0].weight.is_contiguous(memory_format=torch.channels_last)
+    if changes.get("precision") == "bfloat16":
+        assert not np.array_equal(b.train_loss, a.train_loss)  # it did compute in less
+
+
+def test_augmentation_can_be_left_out():
+    recipe = RECIPE.but(epochs=1)
+    runs = [
+        train(convolutional(), data, recipe.but(augment=flag))
+        for data, flag in ((images(), True), (images(), False), (replace(images(), augment=None), True))
+    ]
+    assert runs[0].train_loss != runs[1].train_loss
+    assert runs[1].train_loss == runs[2].train_loss
+
+
+def test_masks_of_dropout_belong_to_seed_and_epoch():
+    """All examples are one, so the order does not matter, and the weights stay."""
+    x, y = torch.full((20, 5), 0.5), torch.ones(20, dtype=torch.int64)
+    data, recipe = Data("one", x, y, x, y, classes=3), RECIPE.but(epochs=2, batch_size=None, lr=1e-12)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.3), nn.Linear(8, 3))
+    runs = [train(model, data, recipe, seed=seed) for seed in (0, 0, 1)]
+    assert runs[0].train_loss[0] == runs[1].train_loss[0]
+    losses = [*runs[0].train_loss, runs[2].train_loss[0]]
+    assert np.ptp(losses) > 1e-3
+    assert len({round(float(loss), 6) for loss in losses}) == 3
+
+
+def test_training_leaves_random_states_alone():
+    model, state = normed(), torch.get_rng_state()
+    train(model, blobs(), RECIPE.but(epochs=1), 0.1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# -------------------------------------------------------------------------------------------------- tracking
+
+
+def test_a_tracker_moves_towards_the_level():
+    tracker = Tracker(target=2.0, start=0.1, gain=0.05)
+    tracker.observe(torch.tensor(1.0), 0.5)
+    assert float(tracker.eps) == pytest.approx(0.1 * np.exp(0.025))
+    tracker.observe(torch.tensor(3.0), 0.5)
+    assert float(tracker.eps) == pytest.approx(0.1)
+    tracker.observe(torch.tensor(1e6), 0.5)
+    assert float(tracker.eps) == pytest.approx(0.1 * np.exp(-0.2))
+
+
+def test_a_tracker_averages_over_its_tail():
+    tracker = Tracker(target=2.0, start=0.1, tail=0.5)
+    for step in range(4):
+        tracker.observe(torch.tensor(2.0 if step < 2 else 1.0), (step + 1) / 4)
+    assert tracker.mean == pytest.approx(0.1 * (1 + np.exp(0.025)) / 2)
+    assert tracker.loss == 1.0
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_the_tail_of_a_short_run_is_not_empty(epochs):
+    for batch_size in (20, None):
+        tracker = Tracker(0.9, 0.05)
+        train(network(), blobs(), RECIPE.but(epochs=epochs, batch_size=batch_size), tracker=tracker)
+        assert 0 < tracker.mean < 1
+        assert np.isfinite(tracker.loss)
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"eps": -0.1}, ValueError, "eps must be finite and at least 0, got -0.1"),
+        (
+            {"eps": torch.tensor([0.1, 0.2])},
+            ValueError,
+            r"eps must be a number or have shape \(\), got \(2,\)",
+        ),
+        ({"seed": 0.5}, TypeError, "seed must be an integer, got 0.5"),
+        ({"model": mlp((5, 2))}, ValueError, "y must lie in the model's classes 0..1, got labels in 0..2"),
+        ({"recipe": RECIPE.but(loss="squared")}, ValueError, r"output must have the shape \(1,\) of y"),
+        (
+            {"model": Stack(mlp((5, 3)), 2), "tracker": Tracker(1.0, 0.1)},
+            ValueError,
+            "tracker must be None for a stack",
+        ),
+    ],
+)
+def test_bad_input_has_its_sentence(changes, error, sentence):
+    with pytest.raises(error, match=sentence):
+        train(**({"model": mlp((5, 3)), "data": blobs(), "recipe": RECIPE} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"lr": 0.0}, ValueError, "lr must be positive and finite, got 0.0"),
+        ({"momentum": 1.0}, ValueError, r"momentum must lie in \[0, 1\), got 1.0"),
+        ({"weight_decay": -1.0}, ValueError, "weight_decay must be at least 0, got -1.0"),
+        ({"milestones": (0.75, 0.5)}, ValueError, r"milestones must be rising shares .* got \(0.75, 0.5\)"),
+        ({"milestones": (100, 150)}, ValueError, r"milestones must be rising shares .* got \(100, 150\)"),
+        ({"loss": "hinge"}, ValueError, "loss must be one of"),
+        ({"eps_warmup": -1}, ValueError, "eps_warmup must be at least 0, got -1"),
+        ({"epochs": 3, "eps_warmup": 3}, ValueError, "eps_warmup must be less than epochs = 3, got 3"),
+        ({"select": "first"}, ValueError, "select must be one of best, last, got 'first'"),
+        ({"monitor": False}, ValueError, "select must be 'last' where monitor is false"),
+        (
+            {"precision": "float16"},
+            ValueError,
+            "precision must be one of float32, float64, bfloat16, got 'float16'",
+        ),
+        ({"judged_examples": 0}, ValueError, "judged_examples must be at least 1, got 0"),
+    ],
+)
+def test_bad_recipes_have_their_sentence(changes, error, sentence):
+    with pytest.raises(error, match=sentence):
+        Recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((0.0, 0.1), "target must be positive"),
+        ((1.0, 0.0), "start must be positive"),
+        ((1.0, 0.1, 0), "gain must be"),
+    ],
+)
+def test_bad_trackers_have_their_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Tracker(*arguments)
+
+
+def test_a_stack_has_no_batch_norm():
+    with pytest.raises(ValueError, match="model must have no batch norm to be stacked"):
+        Stack(normed(), 2)
+    with pytest.raises(ValueError, match="members must be at least 1, got 0"):
+        Stack(network(), 0)
+
+
+# ------------------------------------------------------------------------------------------- several devices
+
+
+PROCESS = """
+import importlib.util, sys
+import torch
+from linphase.deep import distributed
+
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("tests_of_training", {file!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+device = distributed.join()
+assert (device.type, distributed.world()) == ("cpu", 2)
+module.distributed_runs({folder!r}, distributed.rank())
+torch.distributed.destroy_process_group()
+"""
+
+
+def distributed_cases():
+    """Name, model, ε and recipe: uneven shares, a batch of one, restarts, pairs of forwards, a stack."""
+    plain = RECIPE.but(precision="float64", epochs=3, lr=0.3)
+    last = Attack("l2", 2, restarts=2)
+    return {
+        "plain": (network(activation="tanh"), 0.1, plain.but(batch_size=7)),
+        "trades": (network(activation="tanh"), 0.1, plain.but(batch_size=21, loss="trades", attack=last)),
+        "stack": (Stack(network(activation="tanh"), 2), torch.tensor([0.0, 0.1]), plain.but(batch_size=9)),
+        "clean": (network(activation="tanh"), 0.0, plain),
+        "norm": (normed(), 0.1, plain.but(epochs=1)),
+    }
+
+
+def distributed_runs(folder, rank):
+    for name, (model, eps, recipe) in distributed_cases().items():
+        if rank:
+            with torch.no_grad():
+                next(model.parameters()).add_(1)  # the first process's weights are everyone's
+        lines = []
+        history = train(model, blobs(50), recipe, eps, f"{folder}/{name}.pt", report=lines.append)
+        assert bool(lines) == (rank == 0)
+        torch.save(
+            {"weights": model.state_dict(), "loss": history.test_loss.tolist()}, f"{folder}/{name}-{rank}"
+        )
+    tracker = Tracker(0.9, 0.05)
+    train(network(activation="tanh"), blobs(50), RECIPE.but(precision="float64"), tracker=tracker)
+    torch.save({"weights": {}, "loss": [tracker.mean, tracker.loss]}, f"{folder}/tracker-{rank}")
+
+
+def test_two_processes_train_as_one(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(PROCESS.format(file=str(__file__), folder=str(tmp_path)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    done = subprocess.run(
+        launch,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, (model, eps, recipe) in distributed_cases().items():
+        first, second = (torch.load(tmp_path / f"{name}-{rank}", weights_only=False) for rank in (0, 1))
+        assert first["loss"] == second["loss"]
+        for key, value in first["weights"].items():
+            torch.testing.assert_close(value, second["weights"][key], rtol=1e-12, atol=1e-12)
+        if name == "norm":  # its batches are those of each process
+            continue
+        history = train(model, blobs(50), recipe, eps)
+        np.testing.assert_allclose(first["loss"], history.test_loss, rtol=1e-7)
+        for key, value in model.state_dict().items():
+            torch.testing.assert_close(first["weights"][key], value, rtol=1e-7, atol=1e-9)
+        # What two processes wrote one can go on from, for example to read it.
+        model, _, _ = distributed_cases()[name]
+        np.testing.assert_allclose(
+            train(model, blobs(50), recipe, eps, tmp_path / f"{name}.pt").test_loss, first["loss"]
+        )
+    tracker = Tracker(0.9, 0.05)
+    train(network(activation="tanh"), blobs(50), RECIPE.but(precision="float64"), tracker=tracker)
+    expected = [tracker.mean, tracker.loss]
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"tracker-{rank}", weights_only=False)["loss"]
+        assert found == pytest.approx(expected, rel=1e-9)
