@@ -1,0 +1,239 @@
+"""Catastrophic overfitting: a network that resists the attack it was trained against, and no stronger one.
+
+Training by a single gradient step learns, from some ε on, to make that step harmless instead of the ball
+(Wong, Rice and Kolter, ICLR 2020): accuracy under the step is high, accuracy under many steps near zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from linphase.deep.alignment import Aligned, Penalised
+from linphase.deep.attacks import Attack
+from linphase.deep.checks import check_count
+from linphase.deep.data import Data
+from linphase.deep.evaluate import score
+from linphase.deep.recipe import Recipe
+from linphase.deep.search import Report, build
+from linphase.deep.stack import Stack
+from linphase.deep.training import train
+
+Floats = NDArray[np.float64]
+
+FGM_RANDOM = Attack(steps=1, step=1.25)
+"""One step of 1.25 ε from a random start, projected (Wong, Rice and Kolter, ICLR 2020)."""
+
+JUDGE = Attack(steps=50, restarts=10, mode="eval")
+DETECTOR = Attack(steps=10, mode="eval")
+
+
+@dataclass(frozen=True)
+class CatastrophicOverfitting:
+    """What became of training at each of k strengths with each of S seeds.
+
+    Attributes
+    ----------
+    eps : array (k,)
+        Strengths.
+    accuracy, judged_accuracy, clean_accuracy : arrays (S, k)
+        At the end, on the same test examples: under the training attack in eval mode, under the judge, and
+        without an attack.
+    unstable : array (S, k) of bool
+        The judge leaves less than ``share`` of the accuracy that holds under the training attack, and that is
+        at least twice the accuracy of guessing: a network that learned nothing is no overfitting.
+    detected : array (S, k)
+        First epoch, counted from 1, after which a cheap attack on some test examples leaves less than
+        ``share`` of the running training accuracy; NaN if there is none. Ordinary overfitting can trip it, so
+        it warns and does not judge.
+    train_accuracy, detector_accuracy : arrays (S, E, k)
+        The two numbers that it compares, after each epoch.
+    share : float
+    passes : float
+        Cost, forward and backward over the training data.
+    """
+
+    eps: Floats
+    accuracy: Floats
+    judged_accuracy: Floats
+    clean_accuracy: Floats
+    unstable: NDArray[np.bool_]
+    detected: Floats
+    train_accuracy: Floats
+    detector_accuracy: Floats
+    share: float
+    passes: float
+
+    @property
+    def smallest(self) -> Floats:
+        """Smallest unstable strength of each seed, (S,); infinite if none is."""
+        return np.asarray(np.where(self.unstable, self.eps, np.inf).min(axis=1))
+
+    @property
+    def last_stable(self) -> Floats:
+        """Strength below the smallest unstable one, (S,): 0 if the first is unstable, the last if none is."""
+        stable = np.logical_and.accumulate(~self.unstable, axis=1).sum(axis=1)
+        return np.asarray(np.append(0.0, self.eps)[stable])
+
+
+def catastrophic_overfitting(
+    model_factory: Callable[[], nn.Module],
+    data: Data,
+    recipe: Recipe,
+    eps: Sequence[float],
+    seeds: Sequence[int] = (0,),
+    *,
+    align: float = 0.0,
+    judge: Attack | None = None,
+    judged_examples: int = 1000,
+    detector_examples: int = 256,
+    share: float = 0.5,
+    side_by_side: bool = False,
+    checkpoints: str | Path | None = None,
+    report: Report | None = None,
+) -> CatastrophicOverfitting:
+    """Train over a grid of strengths, and find from which on training overfits to its own attack.
+
+    Parameters
+    ----------
+    model_factory : callable
+        Returns a new network; called under a seed of its own.
+    data, recipe : Data, Recipe
+        What to train on, and how: ``recipe.attack`` is the attack in question, usually `FGM` or
+        `FGM_RANDOM`. The weights of the last epoch count, whatever the recipe selects.
+    eps : rising sequence of positive floats
+        Strengths.
+    seeds : sequence of int
+        Each stands for initialisation, order and random starts.
+    align : float
+        Weight of the penalty of GradAlign, which averts the collapse; see `linphase.deep.alignment`.
+    judge : Attack, optional
+        By default 50 steps of ε/4 with 10 restarts, in the norm of the recipe's attack.
+    judged_examples, detector_examples : int
+        How many test examples judge and detector attack.
+    share : float
+        Share of the accuracy that the judge must leave.
+    side_by_side : bool
+        Train the strengths of a seed as one `Stack`: for small networks without batch norm, and no penalty.
+    checkpoints : path, optional
+        Folder for the full state of every run; an interrupted call goes on from it.
+    report : callable, optional
+        Gets lines of progress.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
+    DivergenceError
+        If a training run diverges.
+    """
+    _check(model_factory, data, recipe, eps, seeds, align, share, side_by_side)
+    check_count("judged_examples", judged_examples)
+    check_count("detector_examples", detector_examples)
+    attack = recipe.attack
+    recipe = recipe.but(
+        attack=Aligned.of(attack, align) if align else attack,
+        test_attack=replace(DETECTOR, norm=attack.norm),
+        judged_examples=detector_examples,
+        select="last",
+        monitor=True,
+    )
+    judge = judge or replace(JUDGE, norm=attack.norm)
+    few = data.to(data.x.device, recipe.dtype)
+    x, y = few.x_test[:judged_examples], few.y_test[:judged_examples]
+    trials: list[dict[str, Any]] = []
+    for seed in seeds:
+        folder = None if checkpoints is None else Path(checkpoints) / f"seed-{seed}"
+        for group in [list(eps)] if side_by_side else [[value] for value in eps]:
+            strength = torch.tensor(group) if side_by_side else group[0]
+            model = build(model_factory, seed).to(data.x.device)
+            if side_by_side:
+                model = Stack(model, len(group)).to(data.x.device)
+            elif align:
+                model = Penalised(model)
+            if report is not None:
+                report(f"seed {seed}, {attack.describe(max(group))}")
+            key = blake2b(f"{recipe} {group} {side_by_side}".encode(), digest_size=8).hexdigest()
+            path = None if folder is None else folder / f"{key}.pt"
+            history = train(model, data, recipe, strength, path, seed, report)
+            attacks = {"clean": None, "accuracy": replace(attack, mode="eval"), "judged": judge}
+            steps = sum(1 + (a.steps * a.restarts if a else 0) for a in attacks.values())
+            trial: dict[str, Any] = {"passes": (history.passes + steps * len(x) / data.n) * len(group)}
+            trial |= {"train": history.train_accuracy, "detector": history.test_accuracy}
+            for name, tried in attacks.items():
+                found = score(
+                    model, x, y, strength if tried else 0.0, tried, recipe.judge, data.bounds,
+                    recipe.test_batch_size, seed,
+                )  # fmt: skip
+                trial[name] = found.accuracy.cpu().numpy()
+            trials.append(trial)
+    return _result(trials, np.array(eps, dtype=np.float64), len(seeds), int(data.classes or 0), share)
+
+
+def _result(
+    trials: Sequence[dict[str, Any]], eps: Floats, seeds: int, classes: int, share: float
+) -> CatastrophicOverfitting:
+    def ends(name: str) -> Floats:
+        return np.concatenate([np.atleast_1d(trial[name]) for trial in trials]).reshape(seeds, eps.size)
+
+    def epochs(name: str) -> Floats:
+        rows = [np.reshape(trial[name], (len(trial[name]), -1)) for trial in trials]
+        per_seed = len(trials) // seeds
+        return np.array([np.hstack(rows[k : k + per_seed]) for k in range(0, len(rows), per_seed)])
+
+    accuracy, judged = ends("accuracy"), ends("judged")
+    train_accuracy, detector = epochs("train"), epochs("detector")
+    alarm = _broken(train_accuracy, detector, share, classes)
+    return CatastrophicOverfitting(
+        eps,
+        accuracy,
+        judged,
+        ends("clean"),
+        _broken(accuracy, judged, share, classes),
+        np.where(alarm.any(axis=1), alarm.argmax(axis=1) + 1.0, np.nan),
+        train_accuracy,
+        detector,
+        share,
+        float(sum(trial["passes"] for trial in trials)),
+    )
+
+
+def _broken(weak: Floats, strong: Floats, share: float, classes: int) -> NDArray[np.bool_]:
+    return (strong < share * weak) & (weak >= 2 / classes)
+
+
+def _check(
+    model_factory: Any,
+    data: Data,
+    recipe: Recipe,
+    eps: Any,
+    seeds: Any,
+    align: Any,
+    share: Any,
+    side_by_side: bool,
+) -> None:
+    if not callable(model_factory):
+        raise TypeError(f"model_factory must be callable, got {model_factory!r}")
+    if data.classes is None:
+        raise ValueError("data must have classes: there is no accuracy in regression")
+    if recipe.loss in ("trades", "mart"):
+        raise ValueError(f"recipe.loss must be cross-entropy, got {recipe.loss!r}")
+    if not len(eps) or not (eps[0] > 0 and all(a < b for a, b in pairwise(eps)) and np.isfinite(eps[-1])):
+        raise ValueError(f"eps must be rising strengths above 0, got {list(eps)}")
+    if not len(seeds):
+        raise ValueError("seeds must not be empty")
+    if not align >= 0:
+        raise ValueError(f"align must be at least 0, got {align}")
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie strictly between 0 and 1, got {share}")
+    if align and side_by_side:
+        raise ValueError("side_by_side must be False with align: the penalty is of one network")

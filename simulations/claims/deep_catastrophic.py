@@ -1,0 +1,240 @@
+"""Table 2: from which strength on FGSM training overfits catastrophically, against ε*; ε* found by FGM."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.deep_start import (
+    Start,
+    attack_steps,
+    costs,
+    entry,
+    interval,
+    searching,
+    setting,
+    training,
+    usable,
+)
+from linphase import deep, evidence, plotting
+from linphase.study import Cell, Experiment, Local, Options, Part, Report, Results
+
+GRIDS = {
+    "digits": (0.1, 0.15, 0.2, 0.25, 0.3),
+    "mnist": (0.1, 0.15, 0.2, 0.25, 0.3, 0.35),
+    "fashion-mnist": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+}
+CIFAR = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
+SIZES = {"digits": (1400, 700), "mnist": (10_000, 1_000), "fashion-mnist": (10_000, 1_000)}
+SEEDS = {"digits": 5, "mnist": 3, "fashion-mnist": 3}
+TRAININGS: dict[str, tuple[deep.Attack | None, float]] = {
+    "FGSM": (deep.FGM, 0.0),
+    "FGSM, random start": (deep.FGM_RANDOM, 0.0),
+    "FGSM with GradAlign": (deep.FGM, 0.5),
+    "PGD": (None, 0.0),
+}
+"""Training attack (None: the recipe's own) and weight of the penalty."""
+ONE_STEP = ("FGSM", "FGSM, random start")
+COLUMNS = ("accuracy", "judged_accuracy", "clean_accuracy", "detected")
+PAPER = {50_000: (0.5 / 255, 8 / 255), 10_000: (3.3 / 255, 12 / 255)}
+"""Table 2 (CIFAR-10, PreActResNet18, 200 epochs): ε* and the smallest unstable ε by n."""
+MARGIN = math.log(1.2)
+SAYS = "eps* is below the smallest unstable eps of FGSM training"
+SUFFICES = "FGM suffices to find eps*"
+CONTROL = "the instability is that of the single step: PGD training at the same eps keeps its accuracy"
+
+
+def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
+    """ε* with PGD and with FGM, and the fate of each training.
+
+    Arrays ``eps_star``, ``eps_fgm``, ``target``; for each training ``smallest NAME``, ``last_stable NAME``
+    and (replicates, strengths) ``COLUMN NAME``.
+    """
+    rows = [_one(setting, k, seed, local) for k in replicates]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
+    start = Start(setting, replicate, seed, local)
+    norm, search = start.recipe.attack.norm, start.search()
+    found: dict[str, Any] = {"eps_star": start.eps_star(search), "target": search.clean.target}
+    # Both searches select their epochs and score by the same attack: only training differs.
+    fast = start.search(attack=replace(deep.FGM, norm=norm), test_attack=start.recipe.judging)
+    found["eps_fgm"] = start.eps_star(fast) if start.small else np.nan
+    for name, (attack, weight) in TRAININGS.items():
+        result = deep.catastrophic_overfitting(
+            start.new,
+            start.data,
+            start.recipe.but(attack=replace(attack, norm=norm) if attack else start.recipe.attack),
+            strengths(setting["dataset"]),
+            (start.seed,),
+            align=weight,
+            side_by_side=start.small and not weight,
+            checkpoints=start.folder,
+            report=start.report,
+        )
+        found |= {f"{column} {name}": getattr(result, column)[0] for column in COLUMNS}
+        found |= {f"smallest {name}": result.smallest[0], f"last_stable {name}": result.last_stable[0]}
+    return found
+
+
+def strengths(dataset: str) -> tuple[float, ...]:
+    """Grid of a data set; the paper's for colour images."""
+    return GRIDS.get(dataset, CIFAR)
+
+
+def grid(options: Options) -> list[dict[str, Any]]:
+    """Two sizes of the training set, the larger first; a quick run takes the smaller."""
+    sizes = SIZES.get(options.own["dataset"], (50_000, 10_000))
+    return [setting(options, n) for n in (sizes[-1:] if options.quick else sizes)]
+
+
+def seeds(options: Options) -> int:
+    """Number of seeds."""
+    return 2 if options.quick else SEEDS.get(options.own["dataset"], 1)
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """A block a seed and size."""
+    return [Experiment("catastrophic", block, grid(options), seeds(options), 1, local=True)]
+
+
+def dry_run(options: Options) -> str:
+    """Say what a run costs."""
+    items = []
+    for s in grid(options):
+        runs = [training(s, (attack or deep.PGD).steps + 4 * bool(w), 10) for attack, w in TRAININGS.values()]
+        searches = searching(s) * (1 + 2 / (1 + attack_steps(s)) * (s["network"] == "mlp"))
+        judge = 1000 * 501 / s["n"] * len(TRAININGS)
+        runs_each = (sum(runs) + judge) * len(strengths(s["dataset"]))
+        items.append((s, options.reps or seeds(options), searches + runs_each))
+    return costs(items)
+
+
+def report(results: Results, options: Options) -> Report:
+    """The table; ε* against the smallest unstable strength, the control, ε* by FGM."""
+    cells = results["catastrophic"]
+    rows, figures = [], {}
+    for cell in cells:
+        rows += _rows(cell)
+        figures[f"catastrophic_{cell.setting['n']}"] = _figure(cell)
+    if min(cell.values["eps_star"].size for cell in cells) < 2:
+        return Report(rows, [], figures)
+    claims = [claim for name in ONE_STEP for claim in [_order(cells, name)] if claim]
+    claims += [claim for claim in (_control(cells, "PGD"), _suffices(cells)) if claim]
+    return Report(rows, claims, figures)
+
+
+def _rows(cell: Cell) -> list[dict[str, Any]]:
+    values, n, dataset = cell.values, cell.setting["n"], cell.setting["dataset"]
+    star, unstable = PAPER.get(n, (None, None)) if dataset == "cifar10" else (None, None)
+    eps = np.where(np.isfinite(values["eps_star"]), values["eps_star"], np.nan)
+    rows = [entry(eps, experiment="eps*", n=n, paper=star)]
+    if np.isfinite(values["eps_fgm"]).any():
+        rows.append(entry(values["eps_fgm"], experiment="eps*, trained by FGM", n=n))
+    for name in TRAININGS:
+        smallest = values[f"smallest {name}"]
+        found = np.where(np.isfinite(smallest), smallest, np.nan)
+        paper = unstable if name == "FGSM" else None
+        rows.append(entry(found, experiment="smallest unstable eps", training=name, n=n, paper=paper))
+        rows.append(entry(found / eps, experiment="smallest unstable eps over eps*", training=name, n=n))
+        for k, strength in enumerate(strengths(dataset)):
+            keys = {"training": name, "n": n, "eps": strength}
+            for column, title in zip(
+                COLUMNS,
+                ("accuracy under its own attack", "accuracy under PGD-50, 10 restarts", "clean accuracy",
+                 "epoch of the first alarm"),
+                strict=True,
+            ):  # fmt: skip
+                rows.append(entry(values[f"{column} {name}"][:, k], experiment=title, **keys))
+    return rows
+
+
+def _order(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
+    """ε* against the last strength before the smallest unstable one, which bounds the true one from below."""
+    parts, told = [], []
+    for cell in cells:
+        values, n = cell.values, cell.setting["n"]
+        good = [usable(eps) for eps in values["eps_star"]]
+        # If already the first strength is unstable, the true one may be anywhere below: half of it, say.
+        floor = strengths(cell.setting["dataset"])[0] / 2
+        ratio = np.log(np.maximum(values[f"last_stable {name}"], floor) / values["eps_star"])[good]
+        if ratio.size < 2:
+            return None
+        lost = len(good) - ratio.size
+        parts.append(evidence.above(f"n = {n}", SAYS, evidence.mean(ratio, failures=lost), 0.0))
+        smallest = values[f"smallest {name}"]
+        count = int(np.isfinite(smallest).sum())
+        median = f", median {np.median(smallest[np.isfinite(smallest)]):.3g}" if count else ""
+        told.append(f"n = {n}: {count} of {smallest.size} seeds meet an unstable eps{median}")
+    top = strengths(cells[0].setting["dataset"])[-1]
+    note = f"log of the last stable eps of the grid over eps*; up to {top:.3g}, {'; '.join(told)}"
+    return evidence.all_of(f"eps* < smallest unstable eps, {name}", SAYS, parts, note=note)
+
+
+def _control(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
+    """Judged accuracy of another training less that of FGSM, at FGSM's smallest unstable strength."""
+    gains, lost = [], 0
+    for cell in cells:
+        smallest = cell.values["smallest FGSM"]
+        at = np.searchsorted(strengths(cell.setting["dataset"]), smallest)
+        for i, k in enumerate(at):
+            if np.isfinite(smallest[i]):
+                pair = [cell.values[f"judged_accuracy {kind}"][i, k] for kind in (name, "FGSM")]
+                gains.append(pair[0] - pair[1])
+            else:
+                lost += 1
+    if len(gains) < 2:
+        return None
+    gain = evidence.mean(np.array(gains), failures=lost)
+    note = "accuracy under PGD-50 less that of FGSM training, at the smallest unstable eps of each seed"
+    return evidence.above(f"{name} training holds where FGSM collapses", CONTROL, gain, 0.05, note=note)
+
+
+def _suffices(cells: Sequence[Cell]) -> evidence.Claim | None:
+    pairs = np.concatenate([[c.values["eps_fgm"], c.values["eps_star"]] for c in cells], axis=1)
+    good = np.isfinite(pairs).all(axis=0) & (pairs > 0).all(axis=0)
+    if good.sum() < 2:
+        return None
+    ratio = evidence.mean(np.log(pairs[0, good] / pairs[1, good]), failures=int((~good).sum()))
+    note = "log of eps* by FGM training over eps* by PGD training, from scratch; margin 20 %"
+    return evidence.equivalent("FGM suffices to find eps*", SUFFICES, ratio, 0.0, MARGIN, note=note)
+
+
+def _figure(cell: Cell) -> dict[str, np.ndarray]:
+    eps = np.array(strengths(cell.setting["dataset"]))
+    star = interval(np.where(np.isfinite(cell.values["eps_star"]), cell.values["eps_star"], np.nan))
+    columns = {"eps": eps, "eps_star": np.full(eps.size, star[0])}
+    for name in TRAININGS:
+        for column in ("judged_accuracy", "accuracy"):
+            triples = np.array([interval(values) for values in cell.values[f"{column} {name}"].T]).T
+            for end, numbers in zip(("", " low", " high"), triples, strict=True):
+                columns[f"{column} {name}{end}"] = numbers
+    return columns
+
+
+def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """Accuracy under PGD against the training strength; ε* as a dotted line."""
+    panels = {int(name.rpartition("_")[2]): name for name in figures if name.startswith("catastrophic_")}
+    with plotting.style():
+        fig, axes = plotting.new("text" if len(panels) > 1 else "column", 2.7, cols=len(panels), sharey=True)
+        for ax, n in zip(axes, sorted(panels), strict=True):
+            data = figures[panels[n]]
+            for index, name in enumerate(TRAININGS):
+                columns = [data[f"judged_accuracy {name}{end}"] for end in ("", " low", " high")]
+                plotting.band(ax, data["eps"], *columns, name, index)
+            own = plotting.look(0) | {"linewidth": 0.7, "markerfacecolor": "white"}
+            ax.plot(data["eps"], data["accuracy FGSM"], **own, label="FGSM, under FGSM")
+            plotting.threshold(ax, float(data["eps_star"][0]), r"$\epsilon^*$")
+            ax.set(xlabel=rf"$\epsilon$ of training and attack   ($n={n}$)", ylim=(0, 1))
+            ax.set_xlim(0, None)
+        axes[0].set(ylabel="test accuracy under PGD-50")
+        plotting.letters(axes)
+        plotting.shared_legend(fig, axes)
+        plotting.save(fig, folder, "catastrophic")
+
+
+PART = Part("catastrophic", experiments, report, draw)

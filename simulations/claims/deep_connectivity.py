@@ -1,0 +1,244 @@
+"""Figure 4: the path between the clean model and adversarial ones, and the plane that holds it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.deep_start import (
+    Start,
+    attack_steps,
+    costs,
+    entry,
+    interval,
+    searching,
+    setting,
+    training,
+    usable,
+)
+from linphase import deep, evidence, plotting
+from linphase.study import Experiment, Local, Options, Part, Report, Results
+
+MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Strengths in units of ε*; at 0 the other model is a clean one too."""
+SHOWN = (0.0, 1.0, 2.0, 4.0)
+COLOUR = {"multiples": (0.0, 0.5, 1.0, 4.0, 16.0), "shown": (0.0, 1.0, 4.0, 16.0)}
+"""For colour images: at the paper's ε* = .5/255, its 0, .5, 2 and 8 (/255)."""
+SIZES = {"digits": 700, "mnist": 3_000, "fashion-mnist": 3_000}
+SEEDS = {"digits": 8, "mnist": 3, "fashion-mnist": 3}
+LENGTH = {"digits": 300, "mnist": 30, "fashion-mnist": 30}
+"""Epochs of the path's training; elsewhere those of the models."""
+POINTS, GRID = 41, 21
+EXAMPLES = 5_000
+"""Of the training set, that score path and plane."""
+CURVES = ("loss", "test_loss", "line")
+BELOW = "below eps* the path between clean and adversarial model is as that between two clean ones"
+RISES = "past eps* the loss on the path rises"
+SHAPE = "below eps* the low-loss region is as symmetric as between two clean models"
+SKEW = "past eps* the low-loss region loses its symmetry"
+MARGIN = {"barrier": 0.1, "asymmetry": 0.1}
+
+
+def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
+    """ε* and R; by multiple of ε*, in units of R, barrier, excess and straight barrier; losses; planes."""
+    rows = [_one(setting, k, seed, local) for k in replicates]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
+    start = Start(setting, replicate, seed, local)
+    search = start.search()
+    eps, target, clean = start.eps_star(search), search.clean.target, search.clean.model
+    multiples, k = multiples_of(setting["dataset"]), len(multiples_of(setting["dataset"]))
+    found: dict[str, Any] = {"eps_star": eps, "target": target}
+    found |= {name: np.full(k, np.nan) for name in ("barrier", "excess", "straight", "asymmetry")}
+    found |= {name: np.full((k, POINTS), np.nan) for name in CURVES}
+    found |= {name: np.full((k, GRID), np.nan) for name in ("x", "y")} | {
+        "corners": np.full((k, 3, 2), np.nan)
+    }
+    found |= {"plane": np.full((k, GRID, GRID), np.nan), "path": np.full((k, 101, 2), np.nan)}
+    if not usable(eps):
+        return found
+    # Another initialisation and order, the same for all strengths: two clean models at ε = 0.
+    others, _ = start.train([m * eps for m in multiples], start.seed + 1, start.recipe)
+    plan = start.recipe.but(epochs=setting["path_epochs"], select="last")
+    examples = None if start.small else EXAMPLES
+    for i, other in enumerate(others):
+        connection = deep.mode_connectivity(
+            clean, other, start.data, plan, points=POINTS, examples=examples, seed=start.seed,
+            checkpoint=start.path(f"path-{i}"), report=start.report,
+        )  # fmt: skip
+        plane = deep.loss_plane(
+            clean, other, connection.curve.bend(), start.data, plan, path=connection.curve, grid=GRID,
+            examples=examples, checkpoint=start.path(f"plane-{i}"),
+        )  # fmt: skip
+        ends = (connection.loss[0] + connection.loss[-1]) / 2
+        found["barrier"][i] = connection.barrier / target
+        found["excess"][i] = connection.excess / target
+        found["straight"][i] = (connection.line.max() - ends) / target
+        found["asymmetry"][i] = plane.asymmetry(target)
+        for name in CURVES:
+            found[name][i] = getattr(connection, name)
+        found["x"][i], found["y"][i], found["plane"][i] = plane.x, plane.y, plane.loss
+        found["corners"][i], found["path"][i] = plane.corners, plane.path
+    return found
+
+
+def multiples_of(dataset: str) -> tuple[float, ...]:
+    """Strengths of a data set in units of ε*."""
+    return MULTIPLES if dataset in SIZES else COLOUR["multiples"]
+
+
+def grid(options: Options) -> list[dict[str, Any]]:
+    """One network and size."""
+    dataset = options.own["dataset"]
+    chosen = setting(options, SIZES.get(dataset, 50_000))
+    length = LENGTH.get(dataset, chosen["epochs"])
+    return [chosen | {"path_epochs": length // 8 if options.quick else length}]
+
+
+def seeds(options: Options) -> int:
+    """Number of seeds."""
+    return 2 if options.quick else SEEDS.get(options.own["dataset"], 1)
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """A block a seed."""
+    return [Experiment("connectivity", block, grid(options), seeds(options), 1, local=True)]
+
+
+def dry_run(options: Options) -> str:
+    """Say what a run costs."""
+    (s,) = grid(options)
+    others = len(multiples_of(s["dataset"]))
+    scored = (2 * POINTS + GRID**2) * 3 * (1 if s["network"] == "mlp" else EXAMPLES / s["n"])
+    runs = training(s, 0) + (others - 1) * training(s, attack_steps(s)) + others * (s["path_epochs"] + scored)
+    return costs([(s, options.reps or seeds(options), searching(s) + runs)])
+
+
+def report(results: Results, options: Options) -> Report:
+    """Barrier and asymmetry by ε/ε*, their differences from ε = 0 below ε* and their rise above it."""
+    (cell,) = results["connectivity"]
+    values, dataset = cell.values, cell.setting["dataset"]
+    multiples = multiples_of(dataset)
+    good = np.isfinite(values["barrier"][:, 0])
+    rows = [
+        entry(np.where(good, values["eps_star"], np.nan), experiment="eps*"),
+        entry(values["target"], experiment="R, clean test loss"),
+    ]
+    titles = {
+        "barrier": "barrier on the path, in units of R",
+        "excess": "highest loss on the path above the higher end, in units of R",
+        "straight": "barrier on the straight line, in units of R",
+        "asymmetry": "asymmetry of the region with loss <= R",
+    }
+    columns: dict[str, np.ndarray] = {"multiple": np.array(multiples)}
+    for name, title in titles.items():
+        for k, multiple in enumerate(multiples):
+            keys = {"experiment": title, "multiple of eps*": multiple}
+            rows.append(entry(values[name][:, k], **keys))
+        triples = np.array([interval(column) for column in values[name].T]).T
+        columns |= {f"{name}{end}": t for end, t in zip(("", "_low", "_high"), triples, strict=True)}
+    figures = {"connectivity": columns} | (_planes(cell.values, multiples, good) if good.any() else {})
+    claims = _claims(values, multiples, good) if good.sum() > 1 and 2.0 in multiples else []
+    return Report(rows, claims, figures)
+
+
+def _planes(
+    values: Mapping[str, np.ndarray], multiples: tuple[float, ...], good: np.ndarray
+) -> dict[str, Any]:
+    """Planes and paths of the first seed."""
+    first = int(np.argmax(good))
+    names = ("x", "y", "plane", "corners", "path", *CURVES)
+    figure = {name: values[name][first] for name in names}
+    figure |= {"target": values["target"][first], "multiple": np.array(multiples)}
+    return {"planes": figure}
+
+
+def _claims(
+    values: Mapping[str, np.ndarray], multiples: tuple[float, ...], good: np.ndarray
+) -> list[evidence.Claim]:
+    lost = int((~good).sum())
+
+    def change(name: str, multiple: float, base: float) -> evidence.Estimate:
+        later, earlier = (values[name][good, multiples.index(m)] for m in (multiple, base))
+        return evidence.mean(later - earlier, failures=lost)
+
+    claims = []
+    for name, same, moves, unit in (
+        ("barrier", BELOW, RISES, "in units of R"),
+        ("asymmetry", SHAPE, SKEW, "of the region with loss <= R"),
+    ):
+        margin = MARGIN[name]
+        near = [
+            evidence.equivalent(f"{m:g} eps*", same, change(name, m, 0.0), 0.0, margin) for m in (0.25, 0.5)
+        ]
+        title = f"{name}, eps <= eps*/2: as between clean models"
+        note = f"{unit}; change from eps = 0 on the same seeds"
+        claims.append(evidence.all_of(title, same, near, note=note))
+        at = change(name, 1.0, 0.0)
+        title = f"{name}, eps = eps*: as between clean models"
+        claims.append(evidence.equivalent(title, same, at, 0.0, margin, note=note))
+        steps = [
+            evidence.above(f"{a:g} to {b:g} eps*", moves, change(name, b, a), 0.0)
+            for a, b in ((1.0, 2.0), (2.0, 4.0))
+        ]
+        note = f"{unit}; from step to step, on the same seeds"
+        claims.append(evidence.all_of(f"{name} rises past eps*", moves, steps, note=note))
+    return claims
+
+
+def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """Planes with contours and path; barrier and asymmetry against ε/ε*."""
+    with plotting.style():
+        if "planes" in figures:
+            _draw_planes(figures["planes"], folder)
+        data = figures["connectivity"]
+        fig, (left, right) = plotting.new("text", 2.6, cols=2)
+        for index, (name, label) in enumerate(
+            (("barrier", "trained path"), ("straight", "straight line"), ("excess", "path, above higher end"))
+        ):
+            columns = [np.maximum(data[f"{name}{end}"], 0) for end in ("", "_low", "_high")]
+            plotting.band(left, data["multiple"], *columns, label, index)
+        columns = [data[f"asymmetry{end}"] for end in ("", "_low", "_high")]
+        plotting.band(right, data["multiple"], *columns, "", 0)
+        for ax in (left, right):
+            plotting.threshold(ax, 1.0)
+            ax.set(xlabel=r"$\epsilon/\epsilon^*$")
+        left.set(ylabel="barrier / clean test loss")
+        left.set_yscale("symlog", linthresh=0.1)
+        right.set(ylabel="asymmetry of the low-loss region", ylim=(0, 1.02))
+        plotting.letters([left, right])
+        plotting.shared_legend(fig, [left, right])
+        plotting.save(fig, folder, "connectivity")
+
+
+def _draw_planes(data: Mapping[str, np.ndarray], folder: Path) -> None:
+    multiples, target = data["multiple"].tolist(), float(data["target"])
+    shown = [m for m in (SHOWN if 2.0 in multiples else COLOUR["shown"]) if m in multiples]
+    low = min(float(data["plane"][multiples.index(m)].min()) for m in shown)
+    levels = np.geomspace(max(low, 0.03 * target), 30 * target, 13)
+    fig, axes = plotting.new("text", 2.5, cols=len(shown), sharey=True)
+    for ax, multiple in zip(axes, shown, strict=True):
+        k = multiples.index(multiple)
+        losses = np.clip(data["plane"][k] / target, levels[0] / target, None)
+        filled = ax.contourf(
+            data["x"][k], data["y"][k], losses, levels / target, cmap="viridis_r", extend="both",
+            norm="log",
+        )  # fmt: skip
+        ax.contour(data["x"][k], data["y"][k], losses, [1.0], colors="black", linewidths=0.9)
+        ax.plot(*data["path"][k].T, color="white", linewidth=1.2)
+        ends = data["corners"][k]
+        ax.plot(*ends[:2].T, "o", color="white", markeredgecolor="black", markersize=4)
+        ax.plot(*ends[2:].T, "x", color="white", markersize=4)
+        label = rf"$\epsilon={multiple:g}\,\epsilon^*$" if multiple else r"$\epsilon=0$"
+        ax.set(xlabel=f"distance of weights   ({label})")
+    bar = fig.colorbar(filled, ax=axes, ticks=[0.1, 1, 10])
+    bar.ax.set_yticklabels(["0.1", "1", "10"])
+    bar.set_label("clean training loss / $R$")
+    plotting.letters(axes)
+    plotting.save(fig, folder, "planes")
+
+
+PART = Part("connectivity", experiments, report, draw)

@@ -1,0 +1,149 @@
+"""Figure 5: how the generalisation gap grows after the first decay of the rate, below and above ε*."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.deep_start import (
+    Start,
+    attack_steps,
+    costs,
+    entry,
+    interval,
+    searching,
+    setting,
+    training,
+    usable,
+)
+from linphase import evidence, plotting
+from linphase.study import Experiment, Local, Options, Part, Report, Results, row
+
+MULTIPLES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
+"""Strengths in units of ε*."""
+SIZES = {"digits": 700, "mnist": 3_000, "fashion-mnist": 3_000}
+SEEDS = {"digits": 10, "mnist": 3, "fashion-mnist": 3}
+MARGIN = 0.25
+TAIL = 0.1
+"""Share of the epochs, at the end, over which the final gap is averaged."""
+FLAT = "training at eps <= eps* overfits little: the ratio of gaps stays near 1"
+GROWS = "training at eps > eps* overfits: the ratio of gaps grows"
+
+
+def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
+    """ε*, R, and (replicates, multiples, epochs) the adversarial training and test loss after each epoch."""
+    shape = (len(replicates), len(MULTIPLES), setting["epochs"])
+    found = {"eps_star": np.empty(len(replicates)), "target": np.empty(len(replicates))}
+    found |= {name: np.full(shape, np.nan) for name in ("train", "test")}
+    for i, k in enumerate(replicates):
+        start = Start(setting, k, seed, local)
+        search = start.search()
+        eps = start.eps_star(search)
+        found["eps_star"][i], found["target"][i] = eps, search.clean.target
+        if usable(eps):
+            _, histories = start.train([m * eps for m in MULTIPLES], start.seed, start.recipe)
+            found["train"][i] = [history.train_loss for history in histories]
+            found["test"][i] = [history.test_loss for history in histories]
+    return found
+
+
+def grid(options: Options) -> list[dict[str, Any]]:
+    """One network and size."""
+    return [setting(options, SIZES.get(options.own["dataset"], 50_000))]
+
+
+def seeds(options: Options) -> int:
+    """Number of seeds."""
+    return 2 if options.quick else SEEDS.get(options.own["dataset"], 1)
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """A block a seed."""
+    return [Experiment("overfitting", block, grid(options), seeds(options), 1, local=True)]
+
+
+def dry_run(options: Options) -> str:
+    """Say what a run costs."""
+    (s,) = grid(options)
+    runs = training(s, 0) + (len(MULTIPLES) - 1) * training(s, attack_steps(s))
+    return costs([(s, options.reps or seeds(options), searching(s) + runs)])
+
+
+def report(results: Results, options: Options) -> Report:
+    """The ratio at the end: within the margin of 1 below ε*, above it beyond."""
+    (cell,) = results["overfitting"]
+    values, epochs = cell.values, cell.setting["epochs"]
+    good = np.isfinite(values["train"][:, 0, 0])
+    gaps = (values["test"] - values["train"])[good]
+    reference = reference_epoch(epochs)
+    tail = max(1, round(TAIL * epochs))
+    rows = [
+        entry(np.where(good, values["eps_star"], np.nan), experiment="eps*"),
+        entry(values["target"], experiment="R, clean test loss"),
+    ]
+    lost = int((~good).sum())
+    estimates = {}
+    columns = {"epoch": np.arange(1.0, epochs + 1), "reference": np.full(epochs, reference + 1.0)}
+    for k, multiple in enumerate(MULTIPLES):
+        keys = {"multiple of eps*": multiple}
+        rows.append(entry(gaps[:, k, reference], experiment="gap after the first decay", **keys))
+        rows.append(entry(gaps[:, k, -tail:].mean(axis=1), experiment="gap at the end", **keys))
+        triples = np.array([_ratio(gaps[:, k, e], gaps[:, k, reference], lost) for e in range(epochs)]).T
+        for name, column in zip(("ratio", "low", "high"), triples, strict=True):
+            columns[f"{name}_{multiple:g}"] = column
+        if len(gaps) > 1:
+            last = evidence.ratio(gaps[:, k, -tail:].mean(axis=1), gaps[:, k, reference], lost)
+            estimates[multiple] = last
+            rows.append(row(last, experiment="ratio of gaps at the end", **keys))
+    return Report(rows, _claims(estimates) if estimates else [], {"overfitting": columns})
+
+
+def reference_epoch(epochs: int) -> int:
+    """Epoch, counted from 0, that ends the first one at the lower rate: the paper's 101st of 200."""
+    return min(epochs - 1, max(1, round(0.5 * epochs)))
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray, lost: int) -> tuple[float, float, float]:
+    """Ratio of the mean gaps with its interval."""
+    if len(top) > 1:
+        estimate = evidence.ratio(top, bottom, lost)
+        return estimate.value, *estimate.interval()
+    return interval(top / bottom)
+
+
+def _claims(ratios: Mapping[float, evidence.Estimate]) -> list[evidence.Claim]:
+    note = f"final over reference gap, each a mean over seeds; margin {MARGIN:g}"
+    flat = [evidence.equivalent(f"eps = {m:g} eps*", FLAT, ratios[m], 1.0, MARGIN) for m in (0.25, 0.5)]
+    return [
+        evidence.all_of("ratio of gaps, eps <= eps*/2: flat", FLAT, flat, note=note),
+        evidence.equivalent("ratio of gaps, eps = eps*: flat", FLAT, ratios[1.0], 1.0, MARGIN, note=note),
+        evidence.above("ratio of gaps, eps = 2 eps*: grows", GROWS, ratios[2.0], 1 + MARGIN, note=note),
+    ]
+
+
+def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """Ratio against epoch from the reference on, for each ε; at the end against ε/ε*."""
+    data = figures["overfitting"]
+    epoch, tail = data["epoch"], max(1, round(TAIL * data["epoch"].size))
+    shown = epoch >= data["reference"][0]
+    with plotting.style():
+        fig, (left, right) = plotting.new("text", 2.7, cols=2, width_ratios=(3, 2), sharey=True)
+        for index, multiple in enumerate(MULTIPLES):
+            columns = [data[f"{name}_{multiple:g}"] for name in ("ratio", "low", "high")]
+            label = rf"$\epsilon={multiple:g}\,\epsilon^*$" if multiple else r"$\epsilon=0$"
+            plotting.band(left, epoch[shown], *(column[shown] for column in columns), label, index)
+            ends = ([column[-tail:].mean()] for column in columns)
+            plotting.points(right, [multiple], *ends, "", index)
+        for ax in (left, right):
+            ax.axhline(1.0, color="black", linewidth=0.7, zorder=1)
+            ax.axhspan(1 - MARGIN, 1 + MARGIN, color="0.92", linewidth=0, zorder=0)
+        left.set(xlabel="epoch", ylabel="gap / gap after the first decay", ylim=(0.5, 3.0))
+        right.set(xlabel=r"$\epsilon/\epsilon^*$")
+        plotting.threshold(right, 1.0)
+        plotting.letters([left, right])
+        plotting.shared_legend(fig, [left, right])
+        plotting.save(fig, folder, "overfitting")
+
+
+PART = Part("overfitting", experiments, report, draw)

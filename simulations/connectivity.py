@@ -1,0 +1,28 @@
+"""Figure 4: the loss surface between the clean model and models trained below and above ε*.
+
+A Bézier curve of one bend trained between each pair, its barrier, and the asymmetry of the low-loss region in
+the plane that holds it. On scikit-learn's digits unless --dataset names another set.
+"""
+
+import sys
+
+try:
+    from claims import deep_connectivity
+    from claims.deep_sets import FLAGS
+
+    from linphase.study import Study, main
+except ModuleNotFoundError as missing:
+    remedy = "`make connectivity`, or `pip install -e '.[deep]'` where pyproject.toml is"
+    sys.exit(f"{missing.name} is not installed: {remedy}")
+
+STUDY = Study(
+    "connectivity",
+    __doc__,
+    [deep_connectivity.PART],
+    flags=FLAGS,
+    variant="dataset",
+    dry_run=deep_connectivity.dry_run,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

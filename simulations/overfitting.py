@@ -1,0 +1,28 @@
+"""Figure 5: training below ε* overfits as clean training does, above it the generalisation gap grows.
+
+Per epoch, the adversarial test loss less the training loss, over its value after the first decay of the rate,
+for strengths below and above the measured ε*. On scikit-learn's digits unless --dataset names another set.
+"""
+
+import sys
+
+try:
+    from claims import deep_overfitting
+    from claims.deep_sets import FLAGS
+
+    from linphase.study import Study, main
+except ModuleNotFoundError as missing:
+    remedy = "`make overfitting`, or `pip install -e '.[deep]'` where pyproject.toml is"
+    sys.exit(f"{missing.name} is not installed: {remedy}")
+
+STUDY = Study(
+    "overfitting",
+    __doc__,
+    [deep_overfitting.PART],
+    flags=FLAGS,
+    variant="dataset",
+    dry_run=deep_overfitting.dry_run,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))
