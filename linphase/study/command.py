@@ -66,6 +66,7 @@ def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
     add("--seed", type=at_least(0), default=0, metavar="N", help="seed of all random numbers (default: 0)")
     add("--jobs", type=at_least(1), metavar="N", help="worker processes (default: one for each core)")
     add("--out", type=Path, metavar="FOLDER", help=f"outputs (default: {shown})")
+    add("--blocks", type=Path, metavar="FOLDER", help="finished blocks, to share (default: OUT/blocks)")
     add("--fresh", action="store_true", help="compute again the blocks that an earlier run has finished")
     add("--no-figure", action="store_true", help="draw no figures")
     for flag in study.flags:
@@ -85,10 +86,14 @@ def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
     variant = own[study.variant] if study.variant else ""
     folder = given.out or (quick_out if given.quick else out) / variant
     dry = getattr(given, "dry_run", False)
-    if not dry and (reason := _unwritable(folder)):
-        parser.error(f"argument --out: must be a folder that can be written, got {folder} ({reason})")
+    for flag, place in (("--out", folder), ("--blocks", given.blocks)):
+        if place and not dry and (reason := _unwritable(place)):
+            parser.error(f"argument {flag}: must be a folder that can be written, got {place} ({reason})")
     jobs, figures = given.jobs or _cores(), not given.no_figure
-    return Options(folder, given.quick, given.reps, given.seed, jobs, given.fresh, figures, own), dry
+    options = Options(
+        folder, given.quick, given.reps, given.seed, jobs, given.fresh, figures, own, given.blocks
+    )
+    return options, dry
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -37,7 +37,7 @@ def run(study: Study, options: Options) -> int:
     experiments = _distinct("part", ((part.name, list(part.experiments(options))) for part in study.parts))
     every = _distinct("experiment", ((e.name, e) for part in experiments.values() for e in part))
     blocks = plan(list(every.values()), options)
-    folder = options.out / "blocks"
+    folder = options.blocks or options.out / "blocks"
     folder.mkdir(parents=True, exist_ok=True)
     found = {} if options.fresh else find(blocks, folder)
     values = _compute(study, options, blocks, found, folder)

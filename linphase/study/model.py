@@ -20,7 +20,9 @@ Setting = Mapping[str, int | float | str]
 Values = dict[str, NDArray[Any]]
 Figures = Mapping[str, Mapping[str, NDArray[Any]]]
 
-COMMON = ("quick", "reps", "seed", "jobs", "out", "fresh", "figures", "no_figure", "dry_run", "help")
+COMMON = (
+    "quick", "reps", "seed", "jobs", "out", "blocks", "fresh", "figures", "no_figure", "dry_run", "help",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Options:
         Draw the figures.
     own : mapping
         The study's own flags, by their `Flag.key`; read-only.
+    blocks : Path, optional
+        Folder of the finished blocks, by default in ``out``. Studies that share computations may share it.
     """
 
     out: Path
@@ -103,6 +107,7 @@ class Options:
     fresh: bool = False
     figures: bool = True
     own: Mapping[str, Any] = field(default_factory=dict)
+    blocks: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "own", MappingProxyType(dict(self.own)))

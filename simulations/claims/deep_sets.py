@@ -1,6 +1,7 @@
 """Data sets, networks and recipes of the deep simulations, and the flags that choose among them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,75 @@ FLAGS = (
     Flag("--data", "folder with the official files", type=Path, metavar="FOLDER"),
     Flag("--download", "fetch the official files into that folder", switch=True),
     Flag("--device", "where to train", "auto", choices=("auto", "cpu", "cuda", "mps")),
-    Flag(
-        "--epochs", "length of the schedule (default: 60 for digits, 15 else)", type=at_least(1), metavar="N"
-    ),
+    Flag("--epochs", "length of the schedule (default: by data set)", None, at_least(1), metavar="N"),
 )
-EPOCHS = {"digits": 60}
+EPOCHS = {"digits": 60, "mnist": 10, "fashion-mnist": 10}
 STEPS = {"digits": 5}
 """Of the attack."""
 
 
-def epochs_of(options: Options) -> int:
+@dataclass(frozen=True)
+class Net:
+    """A network at a size of the training set, with the number of seeds it gets.
+
+    ``width`` is that of the layers the paper varies: hidden units of the fully connected part, k of
+    WideResNet34-k, channels of the first stage of PreActResNet18.
+    """
+
+    network: str
+    width: int
+    n: int
+    seeds: int
+
+
+def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> list[Net]:
+    return [Net(network, width, n, reps) for n, reps in seeds.items() for width in widths]
+
+
+NETS = {
+    "digits": _small("mlp", (16, 64), {1400: 10, 700: 10, 350: 10, 140: 10}),
+    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 3_000: 2, 1_000: 4}),
+    "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 3_000: 2, 1_000: 4}),
+    "cifar10": [
+        Net("preact-resnet18", 64, 10_000, 1),
+        Net("preact-resnet18", 64, 50_000, 1),
+        Net("wide-resnet34", 1, 50_000, 1),
+    ],
+    "cifar100": [Net("preact-resnet18", 64, 25_000, 1), Net("preact-resnet18", 64, 50_000, 1)],
+    "svhn": [Net("preact-resnet18", 64, 50_000, 1)],
+}
+"""The networks and sizes of Table 3, largest first, so that no worker ends with the longest block."""
+
+
+def nets(options: Options) -> list[Net]:
+    """Return the networks of the data set; a quick run takes the two smallest sizes."""
+    every = NETS[options.own["dataset"]]
+    few = sorted({net.n for net in every})[:2]
+    return [net for net in every if not options.quick or net.n in few]
+
+
+def setting(net: Net, options: Options, **others: Any) -> dict[str, Any]:
+    """Return the setting of a block."""
+    dataset = options.own["dataset"]
+    usual = {"norm": "linf", "loss": "cross-entropy", "tuned": dataset != "digits", "epochs": epochs(options)}
+    return {"dataset": dataset, "network": net.network, "width": net.width, "n": net.n} | usual | others
+
+
+def seeds_of(options: Options) -> Callable[[Mapping[str, Any]], int]:
+    """Return the number of seeds of a setting."""
+    known = {(net.network, net.width, net.n): net.seeds for net in NETS[options.own["dataset"]]}
+
+    def seeds(s: Mapping[str, Any]) -> int:
+        own = known[s["network"], s["width"], s["n"]]
+        return min(2, own) if options.quick else own
+
+    return seeds
+
+
+def epochs(options: Options) -> int:
     """Length of the schedule."""
-    chosen = options.own["epochs"] or EPOCHS.get(options.own["dataset"], 15)
-    return int(chosen if options.own["epochs"] or not options.quick else max(2, chosen // 6))
+    usual = EPOCHS.get(options.own["dataset"], 15)
+    return int(options.own["epochs"] or (usual // 2 if options.quick else usual))
 
 
 def integer(seed: int, *key: int | float | str) -> int:
@@ -59,10 +116,29 @@ def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
 
 
 def factory(setting: Mapping[str, Any], data: deep.Data) -> Callable[[], nn.Module]:
-    """Return what makes the setting's network: its ``width`` is that of the layer the paper varies."""
+    """Return what makes the setting's network."""
     width, constants = setting["width"], {"mean": data.mean, "std": data.std}
     classes = int(data.classes or 10)
     if setting["network"] == "mlp":
         return partial(model, "mlp", widths=(data.x[0].numel(), width, width, classes), **constants)
     options = {"mnist-cnn": {"width": width}, "wide-resnet34": {"k": width}}.get(setting["network"], {})
     return partial(model, setting["network"], classes=classes, **options, **constants)
+
+
+def dry_run(steps_of_scratch: int = 4) -> Callable[[Options], str]:
+    """Return what says the cost of a run before it: passes over the training data, by network and size."""
+
+    def say(options: Options) -> str:
+        return "\n".join(_costs(options, steps_of_scratch))
+
+    return say
+
+
+def _costs(options: Options, runs: int) -> Iterator[str]:
+    attack = STEPS.get(options.own["dataset"], 10) + 1
+    total = 0.0
+    for net in nets(options):
+        passes = net.seeds * (1 + runs * attack) * epochs(options)
+        total += passes * net.n
+        yield f"{net.network} {net.width}, n = {net.n}, {net.seeds} seed(s): about {passes} passes"
+    yield f"in all about {total:.2g} examples forward and backward, in blocks that go on where they stopped"

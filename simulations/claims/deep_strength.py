@@ -40,20 +40,20 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
     own = integer(seed, setting["dataset"], setting["n"], setting["width"], replicate)
     data, plan = examples(setting, own, local), recipe(setting)
-    quiet = small = setting["network"] == "mlp"
+    quiet = setting["network"] == "mlp"  # and small enough to train the strengths of a round side by side
     label = f"{setting['network']} {setting['width']}, n = {setting['n']}, seed {replicate}"
     search = deep.Search(
         factory(setting, data),
         data,
         plan,
         own,
-        tolerance=1e-3 if small else 1e-2,
+        tolerance=1e-3 if quiet else 1e-2,
         checkpoints=None if quiet else local.scratch / str(replicate),
         report=None if quiet else lambda line: to_stderr(f"{label}: {line}"),
     )
     found = {
         "attack-only": search.attack_only(),
-        "scratch": search.scratch(refine=2 if small else 1, side_by_side=small),
+        "scratch": search.scratch(refine=1, side_by_side=quiet),
     }
     tunings = TUNINGS if setting["tuned"] else {}
     for name, tuning in tunings.items():

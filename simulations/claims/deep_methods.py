@@ -1,0 +1,99 @@
+"""Table 4: what ε* costs by fine-tuning the clean model, and how far it is from training from scratch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.deep_cells import columns_of, join, keys_of, log_ratio, summary
+from claims.deep_sets import Net, nets, seeds_of, setting
+from claims.deep_strength import METHODS, TUNINGS, block
+from linphase import evidence, plotting
+from linphase.study import Experiment, Options, Part, Report, Results, row
+
+SAYS = "a few short fine-tunings and a line find eps* with 80 % less time than training from scratch"
+OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* at 5 % of the cost"
+SIZES = {"digits": (1400, 350), "mnist": (10_000, 3_000, 1_000)}
+MARGIN = float(np.log(1.5))
+COST = 0.05
+NAMES = {"follow": "FGM, following"}
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """Both norms on digits; elsewhere L∞, which Table 3 has computed already."""
+    every = nets(options)
+    sizes = SIZES.get(options.own["dataset"], tuple({net.n for net in every}))
+    chosen: list[Net] = [net for net in every if net.n in sizes]
+    norms = ("linf", "l2") if options.own["dataset"] == "digits" else ("linf",)
+    grid = [setting(net, options, norm=norm, tuned=True) for norm in norms for net in chosen]
+    return [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
+
+
+def report(results: Results, options: Options) -> Report:
+    """Error and cost of each method, against scratch on the same seeds."""
+    cells = results["critical-strength"]
+    rows, points, claims = [], [], []
+    for cell in cells:
+        for method in METHODS:
+            keys = {"experiment": f"eps*, {method}"} | keys_of(cell)
+            rows.append(summary(cell.values[f"eps {method}"], **keys))
+    for norm in dict.fromkeys(cell.setting["norm"] for cell in cells):
+        own = [cell for cell in cells if cell.setting["norm"] == norm]
+        scratch, cost = join(own, "eps scratch"), join(own, "passes scratch")
+        for method in METHODS[1:]:
+            share = evidence.mean(join(own, f"passes {method}") / cost)
+            seconds = evidence.mean(join(own, f"seconds {method}") / join(own, "seconds scratch"))
+            error = log_ratio(join(own, f"eps {method}"), scratch)
+            if error is None:
+                continue
+            rows.append(row(error, experiment=f"log(eps* {method} / scratch)", norm=norm))
+            rows.append(row(share, experiment=f"passes of {method} / scratch", norm=norm))
+            rows.append(row(seconds, experiment=f"seconds of {method} / scratch", norm=norm))
+            low, high = error.interval()
+            points.append(
+                {
+                    "method": NAMES.get(method, method), "norm": norm, "cost": share.value,
+                    "ratio": np.exp(error.value), "low": np.exp(low), "high": np.exp(high),
+                }
+            )  # fmt: skip
+            if method in TUNINGS:
+                claims += _claims(method, norm, error, share)
+    return Report(rows, claims, {"methods": columns_of(points)})
+
+
+def _claims(
+    method: str, norm: str, error: evidence.Estimate, share: evidence.Estimate
+) -> list[evidence.Claim]:
+    if method == "follow":
+        near = evidence.equivalent("log ratio", OURS, error, 0.0, MARGIN)
+        cheap = evidence.below("cost", OURS, share, COST)
+        title = f"{norm}: following eps, within a factor of 1.5 at 5 % of the cost"
+        return [evidence.all_of(title, OURS, [near, cheap])]
+    return [evidence.below(f"{norm}, {method}: share of the cost of scratch below 20 %", SAYS, share, 0.2)]
+
+
+def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """Cost against accuracy: a point a method, both as shares of scratch."""
+    data = figures["methods"]
+    norms: list[Any] = list(dict.fromkeys(data["norm"].tolist()))
+    with plotting.style():
+        fig, axes = plotting.new("text" if len(norms) > 1 else "column", 2.5, cols=len(norms), sharey=True)
+        for ax, norm in zip(axes, norms, strict=True):
+            for index, method in enumerate(dict.fromkeys(data["method"].tolist())):
+                chosen = (data["norm"] == norm) & (data["method"] == method)
+                plotting.points(
+                    ax, *(data[k][chosen] for k in ("cost", "ratio", "low", "high")), method, index
+                )
+            ax.axhline(1.0, color="black", linewidth=0.7)
+            plotting.log_axes(ax)
+            ball = {"linf": r"$L_\infty$", "l2": r"$L_2$"}[norm]
+            ax.set(xlabel=f"passes, share of scratch ({ball})")
+        axes[0].set_ylabel(r"$\epsilon^*$ / $\epsilon^*$ from scratch")
+        if len(norms) > 1:
+            plotting.letters(axes)
+        plotting.shared_legend(fig, axes)
+        plotting.save(fig, folder, "methods")
+
+
+PART = Part("methods", experiments, report, draw)

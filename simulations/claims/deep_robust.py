@@ -1,0 +1,47 @@
+"""TRADES and MART: what training with another robust loss does to ε*."""
+
+from typing import Any
+
+import numpy as np
+
+from claims.deep_cells import keys_of, log_ratio, summary
+from claims.deep_sets import nets, seeds_of, setting
+from claims.deep_strength import block
+from linphase import evidence
+from linphase.study import Experiment, Options, Part, Report, Results, row
+
+LOSSES = ("cross-entropy", "trades", "mart")
+SAYS = "TRADES and MART raise eps* slightly (.7 and .8 for .5, in units of 1/255)"
+MIDDLE = {"digits": 350, "cifar10": 50_000, "cifar100": 50_000, "svhn": 50_000}
+"""Size of the training set, on the data sets that get this part."""
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """One network, three losses, on common seeds."""
+    net = next((net for net in nets(options) if net.n == MIDDLE.get(options.own["dataset"])), None)
+    if net is None:
+        return []
+    grid = [setting(net, options, loss=loss, tuned=False) for loss in LOSSES]
+    return [Experiment("robust-loss", block, grid, seeds_of(options), 1, local=True)]
+
+
+def report(results: Results, options: Options) -> Report:
+    """ε* by the training loss evaluated again, under an attack on the cross-entropy."""
+    cells = {cell.setting["loss"]: cell for cell in results.get("robust-loss", ())}
+    if not cells:
+        return Report()
+    rows: list[dict[str, Any]] = []
+    claims = []
+    plain = cells["cross-entropy"].values["eps evaluated"]
+    for loss, cell in cells.items():
+        values = cell.values["eps evaluated"]
+        rows.append(summary(values, experiment="eps*, evaluated training loss", **keys_of(cell)))
+        ratio = None if loss == "cross-entropy" else log_ratio(values, plain)
+        if ratio is not None:
+            rows.append(row(ratio, experiment=f"log(eps* {loss} / cross-entropy)", **keys_of(cell)))
+            title = f"{loss}: eps* within a factor of 2 of cross-entropy's, mean log ratio"
+            claims.append(evidence.equivalent(title, SAYS, ratio, 0.0, float(np.log(2))))
+    return Report(rows, claims)
+
+
+PART = Part("robust", experiments, report)

@@ -1,0 +1,131 @@
+"""Table 3: ε* by network and sample size, from scratch and by attacking the clean model alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claims.deep_cells import columns_of, finite, join, keys_of, laws, log_ratio, summary
+from claims.deep_sets import nets, seeds_of, setting
+from claims.deep_strength import block
+from linphase import asymptotics, evidence, plotting
+from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
+
+LENGTHS = {"mnist": (5, 20, 40)}
+"""Schedules beside the usual one, for the wide network at one size."""
+CUSTOMARY = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "svhn": 8 / 255}
+"""Strengths that papers train with; for digits that of MNIST."""
+N_SAYS = "eps* falls as n grows"
+WIDTH_SAYS = "width raises eps* (on MNIST; little on CIFAR-10)"
+SHORT = {"scratch": "from scratch", "attack-only": "clean model attacked"}
+
+
+def experiments(options: Options) -> list[Experiment]:
+    """A block a seed; the schedules of other lengths have an experiment of their own."""
+    grid = [setting(net, options) for net in nets(options)]
+    every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
+    lengths = () if options.quick or options.own["epochs"] else LENGTHS.get(options.own["dataset"], ())
+    if lengths:
+        middle = [net for net in nets(options) if net.n == 3_000 and net.width == 128]
+        grid = [setting(net, options, epochs=length) for net in middle for length in lengths]
+        every.append(Experiment("schedule", block, grid, 2, 1, local=True))
+    return every
+
+
+def report(results: Results, options: Options) -> Report:
+    """The table, the exponents, and the paper's qualitative statements."""
+    cells = results["critical-strength"]
+    rows, points = [], []
+    for cell in [*cells, *results.get("schedule", ())]:
+        for method in SHORT:
+            rows.append(summary(cell.values[f"eps {method}"], experiment=f"eps*, {method}", **keys_of(cell)))
+        rows.append(summary(cell.values["target"], experiment="R, clean test loss", **keys_of(cell)))
+    for cell in cells:
+        points += [_point(cell, method) for method in SHORT]
+    claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
+    return Report(rows, claims, {"size": columns_of(points), "size_lengths": _lengths(results)})
+
+
+def _point(cell: Cell, method: str) -> dict[str, Any]:
+    kept, _ = finite(cell.values[f"eps {method}"])
+    mean = evidence.mean(kept) if kept.size > 1 else None
+    low, high = mean.interval() if mean else (np.nan, np.nan)
+    value = mean.value if mean else (kept[0] if kept.size else np.nan)
+    s = cell.setting
+    return {"method": method, "width": s["width"], "n": s["n"], "eps": value, "low": low, "high": high}
+
+
+def _lengths(results: Results) -> dict[str, np.ndarray]:
+    points = []
+    for cell in results.get("schedule", ()):
+        points.append({"epochs": cell.setting["epochs"], "eps": float(np.median(cell.values["eps scratch"]))})
+    return columns_of(points) if points else {"epochs": np.array([]), "eps": np.array([])}
+
+
+def _laws(cells: list[Cell], rows: list[dict[str, Any]]) -> list[evidence.Claim]:
+    claims = []
+    found = laws(cells)
+    for key, exponent in found.items():
+        rows.append(row(exponent, experiment=f"exponent of {key} in eps*"))
+    if "n" in found:
+        claims.append(evidence.below("eps* falls as n grows: exponent of n", N_SAYS, found["n"], 0.0))
+    if "width" in found:
+        title = "eps* rises with the width: exponent of the width"
+        claims.append(evidence.above(title, WIDTH_SAYS, found["width"], 0.0))
+    return claims
+
+
+def _bound(cells: list[Cell], rows: list[dict[str, Any]]) -> list[evidence.Claim]:
+    """Attacking the clean model alone bounds ε* from below, up to the error of optimisation."""
+    says = "since the clean model is no minimiser at eps > 0, its root lies below eps*"
+    ratio = log_ratio(join(cells, "eps attack-only"), join(cells, "eps scratch"))
+    if ratio is None:
+        return []
+    rows.append(row(ratio, experiment="log(eps* attack-only / scratch)"))
+    return [evidence.below("the attack-only root lies below eps*: mean log ratio", says, ratio, 0.0)]
+
+
+def _customary(cells: list[Cell], options: Options) -> list[evidence.Claim]:
+    strength = CUSTOMARY.get(options.own["dataset"], 0.3)
+    says = "customary attack strengths lie far above eps*"
+    every = join(cells, "eps scratch")
+    exceeding = int((every >= strength / 2).sum())
+    if every.size < 5:
+        return []
+    title = f"eps* is below half the customary {strength:.3g}, in all but a tenth of runs"
+    return [evidence.share_below(title, says, exceeding, every.size, 0.1 if every.size > 60 else 0.3)]
+
+
+def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """ε* against n, a colour a width, beside the linear model's limit moved up or down to meet it."""
+    data = figures["size"]
+    with plotting.style():
+        fig, (ax,) = plotting.new("column", 2.7)
+        index = 0
+        for width in np.unique(data["width"])[::-1]:
+            for method, label in SHORT.items():
+                chosen = (data["method"] == method) & (data["width"] == width)
+                n, eps, low, high = (data[name][chosen] for name in ("n", "eps", "low", "high"))
+                low, high = np.where(np.isnan(low), eps, low), np.where(np.isnan(high), eps, high)
+                plotting.points(
+                    ax, n, eps, np.maximum(low, eps / 10), high, f"width {width:g}, {label}", index
+                )
+                index += 1
+        widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())
+        plotting.theory(ax, *_linear(data["n"][widest], data["eps"][widest]), "linear model (scaled)")
+        plotting.log_axes(ax)
+        ax.set(xlabel="$n$", ylabel=r"$\epsilon^*$")
+        plotting.shared_legend(fig, [ax])
+        plotting.save(fig, folder, "size")
+
+
+def _linear(n: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact limit of the linear model's ε* at d/n = n₀/(4n), n₀ the smallest size, through the last point."""
+    fine = np.geomspace(n.min(), n.max(), 60)
+    limit = np.asarray(asymptotics.critical_strength(n.min() / (4 * fine)), dtype=float)
+    good = np.isfinite(limit)
+    return fine[good], limit[good] * eps[n.argmax()] / limit[-1]
+
+
+PART = Part("size", experiments, report, draw)
