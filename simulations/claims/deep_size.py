@@ -12,8 +12,8 @@ from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
 from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
-LENGTHS = {"mnist": (5, 20, 40)}
-"""Schedules beside the usual one, for the wide network at one size."""
+LENGTHS = {"mnist": (10, 20)}
+"""Schedules beside the usual one, for the wide network at the smallest size."""
 CUSTOMARY = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "svhn": 8 / 255}
 """Strengths that papers train with; for digits that of MNIST."""
 N_SAYS = "eps* falls as n grows"
@@ -27,9 +27,9 @@ def experiments(options: Options) -> list[Experiment]:
     every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
     lengths = () if options.quick or options.own["epochs"] else LENGTHS.get(options.own["dataset"], ())
     if lengths:
-        middle = [net for net in nets(options) if net.n == 3_000 and net.width == 128]
-        grid = [setting(net, options, epochs=length) for net in middle for length in lengths]
-        every.append(Experiment("schedule", block, grid, 2, 1, local=True))
+        smallest = next(net for net in nets(options)[::-1] if net.width == 128)
+        grid = [setting(smallest, options, epochs=length) for length in lengths]
+        every.append(Experiment("schedule", block, grid, 1, 1, local=True))
     return every
 
 
@@ -44,7 +44,7 @@ def report(results: Results, options: Options) -> Report:
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
     claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
-    return Report(rows, claims, {"size": columns_of(points), "size_lengths": _lengths(results)})
+    return Report(rows, claims, {"critical_sizes": columns_of(points), "critical_lengths": _lengths(results)})
 
 
 def _point(cell: Cell, method: str) -> dict[str, Any]:
@@ -57,9 +57,14 @@ def _point(cell: Cell, method: str) -> dict[str, Any]:
 
 
 def _lengths(results: Results) -> dict[str, np.ndarray]:
-    points = []
-    for cell in results.get("schedule", ()):
-        points.append({"epochs": cell.setting["epochs"], "eps": float(np.median(cell.values["eps scratch"]))})
+    lengths = list(results.get("schedule", ()))
+    same = [(cell.setting["n"], cell.setting["width"]) for cell in lengths[:1]]
+    usual = [c for c in results["critical-strength"] if (c.setting["n"], c.setting["width"]) in same]
+    cells = sorted([*usual, *lengths], key=lambda cell: cell.setting["epochs"])
+    points = [
+        {"epochs": cell.setting["epochs"], "eps": float(np.median(cell.values["eps scratch"]))}
+        for cell in cells
+    ]
     return columns_of(points) if points else {"epochs": np.array([]), "eps": np.array([])}
 
 
@@ -98,26 +103,31 @@ def _customary(cells: list[Cell], options: Options) -> list[evidence.Claim]:
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
-    """ε* against n, a colour a width, beside the linear model's limit moved up or down to meet it."""
-    data = figures["size"]
+    """ε* against n, a colour a width, beside the shape of the linear model's limit; against the schedule."""
+    data, lengths = figures["critical_sizes"], figures["critical_lengths"]
+    both = lengths["epochs"].size > 0
     with plotting.style():
-        fig, (ax,) = plotting.new("column", 2.7)
-        index = 0
-        for width in np.unique(data["width"])[::-1]:
-            for method, label in SHORT.items():
-                chosen = (data["method"] == method) & (data["width"] == width)
-                n, eps, low, high = (data[name][chosen] for name in ("n", "eps", "low", "high"))
-                low, high = np.where(np.isnan(low), eps, low), np.where(np.isnan(high), eps, high)
-                plotting.points(
-                    ax, n, eps, np.maximum(low, eps / 10), high, f"width {width:g}, {label}", index
-                )
-                index += 1
+        fig, axes = plotting.new("text" if both else "column", 2.7, cols=2 if both else 1)
+        ax = axes[0]
+        pairs = [(w, method) for w in np.unique(data["width"])[::-1] for method in SHORT]
+        for index, (width, method) in enumerate(pairs):
+            chosen = (data["method"] == method) & (data["width"] == width)
+            n, eps, low, high = (data[name][chosen] for name in ("n", "eps", "low", "high"))
+            low, high = (np.where(np.isnan(end), eps, end) for end in (low, high))
+            title = f"width {width:g}, {SHORT[method]}"
+            plotting.points(ax, n, eps, np.maximum(low, eps / 10), high, title, index)
         widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())
         plotting.theory(ax, *_linear(data["n"][widest], data["eps"][widest]), "linear model (scaled)")
         plotting.log_axes(ax)
         ax.set(xlabel="$n$", ylabel=r"$\epsilon^*$")
-        plotting.shared_legend(fig, [ax])
-        plotting.save(fig, folder, "size")
+        if both:
+            axes[1].plot(lengths["epochs"], lengths["eps"], **plotting.look(0))
+            axes[1].set(
+                xlabel="epochs of the schedule", ylabel=r"$\epsilon^*$", xlim=(0, None), ylim=(0, None)
+            )
+            plotting.letters(axes)
+        plotting.shared_legend(fig, axes)
+        plotting.save(fig, folder, "critical_sizes")
 
 
 def _linear(n: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

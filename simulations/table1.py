@@ -1,0 +1,28 @@
+"""Table 1: losses of a network trained at a few attack strengths, and ε* where they cross.
+
+At the epoch with the smallest adversarial test loss: adversarial training loss (running mean, as in the
+paper), test loss, accuracies; ε* by linear interpolation of the training loss at the clean test loss.
+"""
+
+import sys
+
+try:
+    from claims import deep_rows
+    from claims.deep_sets import FLAGS, dry_run
+
+    from linphase.study import Study, main
+except ModuleNotFoundError as missing:
+    remedy = "`make table1`, or `pip install -e '.[deep]'` where pyproject.toml is"
+    sys.exit(f"{missing.name} is not installed: {remedy}")
+
+STUDY = Study(
+    "table1",
+    __doc__,
+    [deep_rows.PART],
+    flags=FLAGS,
+    variant="dataset",
+    dry_run=dry_run(),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

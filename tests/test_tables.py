@@ -1,0 +1,148 @@
+"""Tables 1, 3 and 4: quick runs of the scripts, and reports that planted results decide as they should."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linphase import evidence
+from linphase.study import Cell, Options, main
+
+pytest.importorskip("torch")
+
+SIMULATIONS = Path(__file__).resolve().parents[1] / "simulations"
+OWN = {"dataset": "digits", "data": None, "download": False, "device": "cpu", "epochs": None}
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(SIMULATIONS))
+    return sys.path
+
+
+def planted(exponent_n, exponent_width, rng, attack=0.6, follow=1.0, cost=0.03):
+    """Cells with ε* = n^a width^b and ten noisy seeds."""
+    cells = []
+    for n in (140, 350, 700, 1400):
+        for width in (16, 64):
+            law = (n / 140) ** exponent_n * (width / 16) ** exponent_width
+            eps = 0.05 * law * np.exp(0.2 * rng.standard_normal(10))
+            values = {"eps scratch": eps, "eps attack-only": attack * eps, "target": np.full(10, 0.3)}
+            setting = {"dataset": "digits", "network": "mlp", "width": width, "n": n, "epochs": 60}
+            noisy = np.exp(0.1 * rng.standard_normal(10))
+            for name in ("follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
+                values[f"eps {name}"] = follow * eps * noisy
+            for name in ("scratch", "attack-only", "follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
+                share = 1.0 if name == "scratch" else cost * np.exp(0.01 * rng.standard_normal(10))
+                values |= {
+                    f"passes {name}": 1000.0 * share * np.ones(10),
+                    f"seconds {name}": share * np.ones(10),
+                }
+            cells.append(Cell(setting | {"norm": "linf", "loss": "cross-entropy"}, values))
+    return cells
+
+
+def decided(claims):
+    return {
+        claim.name.split(":")[0]: v.status for claim, v in zip(claims, evidence.decide(claims), strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("n", "width", "statuses"),
+    [
+        (-0.3, 0.3, ("supported", "supported")),
+        (0.3, -0.3, ("refuted", "refuted")),
+        (0, 0, ("inconclusive",) * 2),
+    ],
+)
+def test_signs_of_the_exponents_are_decided(scripts, tmp_path, n, width, statuses):
+    from claims import deep_size
+
+    cells = planted(n, width, np.random.default_rng(1))
+    report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    found = decided(report.claims)
+    assert found["eps* falls as n grows"] == statuses[0]
+    assert found["eps* rises with the width"] == statuses[1]
+    assert found["the attack-only root lies below eps*"] == "supported"
+
+
+def test_exponents_are_recovered(scripts):
+    from claims.deep_cells import laws
+
+    found = laws(planted(-0.4, 0.25, np.random.default_rng(2)))
+    assert abs(found["n"].value + 0.4) < 4 * found["n"].se
+    assert abs(found["width"].value - 0.25) < 4 * found["width"].se
+    assert found["n"].se < 0.05
+
+
+def test_infinite_strengths_are_counted_and_left_out(scripts):
+    from claims.deep_cells import laws, summary
+
+    cells = planted(-0.4, 0.25, np.random.default_rng(3))
+    cells[0].values["eps scratch"][:3] = [np.inf, 0.0, np.inf]
+    assert laws(cells)["n"].failures == 3
+    row = summary(cells[0].values["eps scratch"], experiment="x")
+    assert (row["replicates"], row["failures"]) == (7, 3)
+
+
+def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(4), attack=1.5)
+    report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    assert decided(report.claims)["the attack-only root lies below eps*"] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("follow", "cost", "status"),
+    [(1.0, 0.03, "supported"), (2.0, 0.03, "refuted"), (1.0, 0.1, "refuted"), (0.4, 0.03, "refuted")],
+)
+def test_following_must_be_near_and_cheap(scripts, tmp_path, follow, cost, status):
+    from claims import deep_methods
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(5), follow=follow, cost=cost)
+    report = deep_methods.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    statuses = [v.status for v in evidence.decide(report.claims) if "following" in v.name]
+    assert statuses == [status]
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("table1", {"critical_losses"}), ("table3", {"critical_sizes"}), ("table4", {"critical_methods"})],
+)
+def test_quick_run_of_the_script(scripts, tmp_path, name, figures):
+    study = __import__(name).STUDY
+    code = main(study, ["--quick", "--epochs", "4", "--jobs", "1", "--out", str(tmp_path / "run")])
+    assert code in (0, 1)  # so short a schedule may well contradict the paper
+    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["verdicts"]
+    assert {path.stem for path in (tmp_path / "run").glob("*.png")} == {f"{f}_digits" for f in figures}
+
+
+def test_dry_run_says_the_cost_and_writes_nothing(scripts, tmp_path, capsys):
+    import table3
+
+    assert main(table3.STUDY, ["--dry-run", "--dataset", "cifar10", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "preact-resnet18" in said
+    assert "passes" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_is_one_sentence(scripts, tmp_path, capsys):
+    import table1
+
+    arguments = [
+        "--dataset",
+        "mnist",
+        "--data",
+        str(tmp_path / "none"),
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(table1.STUDY, arguments) == 2
+    assert "none" in capsys.readouterr().err.strip().splitlines()[-1]
