@@ -115,7 +115,7 @@ def catastrophic_overfitting(
     seeds : sequence of int
         Each stands for initialisation, order and random starts.
     align : float
-        Weight of the penalty of GradAlign, which averts the collapse; see `linphase.deep.alignment`.
+        Weight of the penalty of GradAlign, made to avert the collapse; see `linphase.deep.alignment`.
     judge : Attack, optional
         By default 50 steps of ε/4 with 10 restarts, in the norm of the recipe's attack.
     judged_examples, detector_examples : int

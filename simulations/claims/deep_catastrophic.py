@@ -28,7 +28,7 @@ GRIDS = {
     "fashion-mnist": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
 }
 CIFAR = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
-SIZES = {"digits": (1400, 700), "mnist": (10_000, 1_000), "fashion-mnist": (10_000, 1_000)}
+SIZES = {"digits": (1400, 440), "mnist": (10_000, 1_000), "fashion-mnist": (10_000, 1_000)}
 SEEDS = {"digits": 5, "mnist": 3, "fashion-mnist": 3}
 TRAININGS: dict[str, tuple[deep.Attack | None, float]] = {
     "FGSM": (deep.FGM, 0.0),
@@ -69,7 +69,7 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
             start.new,
             start.data,
             start.recipe.but(attack=replace(attack, norm=norm) if attack else start.recipe.attack),
-            strengths(setting["dataset"]),
+            strengths(setting),
             (start.seed,),
             align=weight,
             side_by_side=start.small and not weight,
@@ -81,15 +81,17 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
     return found
 
 
-def strengths(dataset: str) -> tuple[float, ...]:
-    """Grid of a data set; the paper's for colour images."""
-    return GRIDS.get(dataset, CIFAR)
+def strengths(setting: Mapping[str, Any]) -> tuple[float, ...]:
+    """Grid of a data set, the paper's for colour images; every so many of it."""
+    return GRIDS.get(setting["dataset"], CIFAR)[:: -setting["every"]][::-1]
 
 
 def grid(options: Options) -> list[dict[str, Any]]:
-    """Two sizes of the training set, the larger first; a quick run takes the smaller."""
+    """Two sizes of the training set, the larger first; a quick run has the smaller, at half the strengths."""
     sizes = SIZES.get(options.own["dataset"], (50_000, 10_000))
-    return [setting(options, n) for n in (sizes[-1:] if options.quick else sizes)]
+    return [
+        setting(options, n, every=2 if options.quick else 1) for n in (sizes[-1:] if options.quick else sizes)
+    ]
 
 
 def seeds(options: Options) -> int:
@@ -109,7 +111,7 @@ def dry_run(options: Options) -> str:
         runs = [training(s, (attack or deep.PGD).steps + 4 * bool(w), 10) for attack, w in TRAININGS.values()]
         searches = searching(s) * (1 + 2 / (1 + attack_steps(s)) * (s["network"] == "mlp"))
         judge = 1000 * 501 / s["n"] * len(TRAININGS)
-        runs_each = (sum(runs) + judge) * len(strengths(s["dataset"]))
+        runs_each = (sum(runs) + judge) * len(strengths(s))
         items.append((s, options.reps or seeds(options), searches + runs_each))
     return costs(items)
 
@@ -141,7 +143,7 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
         paper = unstable if name == "FGSM" else None
         rows.append(entry(found, experiment="smallest unstable eps", training=name, n=n, paper=paper))
         rows.append(entry(found / eps, experiment="smallest unstable eps over eps*", training=name, n=n))
-        for k, strength in enumerate(strengths(dataset)):
+        for k, strength in enumerate(strengths(cell.setting)):
             keys = {"training": name, "n": n, "eps": strength}
             for column, title in zip(
                 COLUMNS,
@@ -160,7 +162,7 @@ def _order(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
         values, n = cell.values, cell.setting["n"]
         good = [usable(eps) for eps in values["eps_star"]]
         # If already the first strength is unstable, the true one may be anywhere below: half of it, say.
-        floor = strengths(cell.setting["dataset"])[0] / 2
+        floor = strengths(cell.setting)[0] / 2
         ratio = np.log(np.maximum(values[f"last_stable {name}"], floor) / values["eps_star"])[good]
         if ratio.size < 2:
             return None
@@ -170,7 +172,7 @@ def _order(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
         count = int(np.isfinite(smallest).sum())
         median = f", median {np.median(smallest[np.isfinite(smallest)]):.3g}" if count else ""
         told.append(f"n = {n}: {count} of {smallest.size} seeds meet an unstable eps{median}")
-    top = strengths(cells[0].setting["dataset"])[-1]
+    top = strengths(cells[0].setting)[-1]
     note = f"log of the last stable eps of the grid over eps*; up to {top:.3g}, {'; '.join(told)}"
     return evidence.all_of(f"eps* < smallest unstable eps, {name}", SAYS, parts, note=note)
 
@@ -180,7 +182,7 @@ def _control(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
     gains, lost = [], 0
     for cell in cells:
         smallest = cell.values["smallest FGSM"]
-        at = np.searchsorted(strengths(cell.setting["dataset"]), smallest)
+        at = np.searchsorted(strengths(cell.setting), smallest)
         for i, k in enumerate(at):
             if np.isfinite(smallest[i]):
                 pair = [cell.values[f"judged_accuracy {kind}"][i, k] for kind in (name, "FGSM")]
@@ -205,7 +207,7 @@ def _suffices(cells: Sequence[Cell]) -> evidence.Claim | None:
 
 
 def _figure(cell: Cell) -> dict[str, np.ndarray]:
-    eps = np.array(strengths(cell.setting["dataset"]))
+    eps = np.array(strengths(cell.setting))
     star = interval(np.where(np.isfinite(cell.values["eps_star"]), cell.values["eps_star"], np.nan))
     columns = {"eps": eps, "eps_star": np.full(eps.size, star[0])}
     for name in TRAININGS:
