@@ -91,13 +91,12 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
         for ax, norm in zip(axes, norms, strict=True):
             for index, method in enumerate(dict.fromkeys(data["method"].tolist())):
                 chosen = (data["norm"] == norm) & (data["method"] == method)
-                plotting.points(
-                    ax, *(data[k][chosen] for k in ("cost", "ratio", "low", "high")), method, index
-                )
+                ends = (data[name][chosen] for name in ("ratio", "low", "high"))
+                plotting.points(ax, 100 * data["cost"][chosen], *ends, method, index)
             ax.axhline(1.0, color="black", linewidth=0.7)
-            plotting.log_axes(ax)
+            plotting.log_axes(ax, "y")
             ball = {"linf": r"$L_\infty$", "l2": r"$L_2$"}[norm]
-            ax.set(xlabel=f"passes, share of scratch ({ball})")
+            ax.set(xlabel=rf"passes, % of those of scratch ({ball})", xlim=(0, None))
         axes[0].set_ylabel(r"$\epsilon^*$ / $\epsilon^*$ from scratch")
         if len(norms) > 1:
             plotting.letters(axes)
