@@ -26,10 +26,10 @@ SHOWN = (0.0, 1.0, 2.0, 4.0)
 COLOUR = {"multiples": (0.0, 0.5, 1.0, 4.0, 16.0), "shown": (0.0, 1.0, 4.0, 16.0)}
 """For colour images: at the paper's ε* = .5/255, its 0, .5, 2 and 8 (/255)."""
 SIZES = {"digits": 440, "mnist": 3_000, "fashion-mnist": 3_000}
-SEEDS = {"digits": 12, "mnist": 3, "fashion-mnist": 3}
+SEEDS = {"digits": 8, "mnist": 3, "fashion-mnist": 3}
 LENGTH = {"digits": 300, "mnist": 30, "fashion-mnist": 30}
 """Epochs of the path's training; elsewhere those of the models."""
-POINTS, GRID = 41, 17
+POINTS, GRID = 41, 21
 EXAMPLES = 5_000
 """Of the training set, that score path and plane."""
 CURVES = ("loss", "test_loss", "line")
@@ -37,8 +37,7 @@ BELOW = "below eps* the path between clean and adversarial model is as that betw
 RISES = "past eps* the loss on the path rises"
 SHAPE = "below eps* the low-loss region is as symmetric as between two clean models"
 SKEW = "past eps* the low-loss region loses its symmetry"
-MARGIN = {"barrier": 0.1, "asymmetry": 0.2}
-"""In units of R; of a share of the area."""
+MARGIN = {"barrier": 0.1, "asymmetry": 0.1}
 
 
 def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
@@ -197,20 +196,18 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             _draw_planes(figures["planes"], folder)
         data = figures["connectivity"]
         fig, (left, right) = plotting.new("text", 2.6, cols=2)
-        labels = {"straight": "straight line", "barrier": "trained path"}
-        labels |= {"excess": "trained path, above its higher end"}
-        for index, (name, label) in enumerate(labels.items()):
+        for index, (name, label) in enumerate(
+            (("barrier", "trained path"), ("straight", "straight line"), ("excess", "path, above higher end"))
+        ):
             columns = [np.maximum(data[f"{name}{end}"], 0) for end in ("", "_low", "_high")]
             plotting.band(left, data["multiple"], *columns, label, index)
         columns = [data[f"asymmetry{end}"] for end in ("", "_low", "_high")]
-        plotting.band(right, data["multiple"], *columns, "", 1)
+        plotting.band(right, data["multiple"], *columns, "", 0)
         for ax in (left, right):
             plotting.threshold(ax, 1.0)
             ax.set(xlabel=r"$\epsilon/\epsilon^*$")
+        left.set(ylabel="barrier / clean test loss")
         left.set_yscale("symlog", linthresh=0.1)
-        ticks = (0, 0.1, 1, 10)
-        left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        left.set(ylabel="barrier / clean test loss", ylim=(-0.004, None))
         right.set(ylabel="asymmetry of the low-loss region", ylim=(0, 1.02))
         plotting.letters([left, right])
         plotting.shared_legend(fig, [left, right])
@@ -218,25 +215,28 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
 
 
 def _draw_planes(data: Mapping[str, np.ndarray], folder: Path) -> None:
-    """Clean training loss in units of R; a black line at R; the path white, its bend a cross."""
     multiples, target = data["multiple"].tolist(), float(data["target"])
     shown = [m for m in (SHOWN if 2.0 in multiples else COLOUR["shown"]) if m in multiples]
-    levels = np.geomspace(0.03, 30, 13)
-    fig, axes = plotting.new("text", 2.1, cols=len(shown))
+    low = min(float(data["plane"][multiples.index(m)].min()) for m in shown)
+    levels = np.geomspace(max(low, 0.03 * target), 30 * target, 13)
+    fig, axes = plotting.new("text", 2.5, cols=len(shown), sharey=True)
     for ax, multiple in zip(axes, shown, strict=True):
         k = multiples.index(multiple)
-        x, y, losses = data["x"][k], data["y"][k], np.clip(data["plane"][k] / target, 0.0301, 29.9)
-        filled = ax.contourf(x, y, losses, levels, cmap="viridis_r", norm="log")
-        ax.contour(x, y, losses, [1.0], colors="black", linewidths=0.9)
-        ax.plot(*data["path"][k].T, color="white", linestyle="-", marker="", linewidth=1.2)
-        ends, bend = data["corners"][k][:2], data["corners"][k][2:]
-        point = {"linestyle": "none", "color": "white", "markersize": 4}
-        ax.plot(*ends.T, marker="o", markeredgecolor="black", **point)
-        ax.plot(*bend.T, marker="x", **point)
+        losses = np.clip(data["plane"][k] / target, levels[0] / target, None)
+        filled = ax.contourf(
+            data["x"][k], data["y"][k], losses, levels / target, cmap="viridis_r", extend="both",
+            norm="log",
+        )  # fmt: skip
+        ax.contour(data["x"][k], data["y"][k], losses, [1.0], colors="black", linewidths=0.9)
+        ax.plot(*data["path"][k].T, color="white", linewidth=1.2)
+        ends = data["corners"][k]
+        ax.plot(*ends[:2].T, "o", color="white", markeredgecolor="black", markersize=4)
+        ax.plot(*ends[2:].T, "x", color="white", markersize=4)
+        label = rf"$\epsilon={multiple:g}\,\epsilon^*$" if multiple else r"$\epsilon=0$"
         ax.set(xlabel=label)
-        ax.set(xlabel="distance of weights")
-    bar = fig.colorbar(filled, ax=axes, ticks=(0.1, 1, 10), label="clean training loss / $R$")
+    bar = fig.colorbar(filled, ax=axes, ticks=[0.1, 1, 10])
     bar.ax.set_yticklabels(["0.1", "1", "10"])
+    bar.set_label("clean training loss / $R$")
     plotting.letters(axes)
     plotting.save(fig, folder, "planes")
 

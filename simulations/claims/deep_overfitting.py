@@ -150,8 +150,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
         for ax in (left, right):
             ax.axhline(1.0, color="black", linewidth=0.7, zorder=1)
             ax.axhspan(1 - MARGIN, 1 + MARGIN, color="0.92", linewidth=0, zorder=0)
-        top = max(data[f"high_{m:g}"][shown].max() for m in MULTIPLES)
-        left.set(xlabel="epoch", ylabel="gap / gap after the first decay", ylim=(0.75, min(3.0, 1.05 * top)))
+        left.set(xlabel="epoch", ylabel="gap / gap after the first decay", ylim=(0.5, 3.0))
         right.set(xlabel=r"$\epsilon/\epsilon^*$")
         plotting.threshold(right, 1.0)
         plotting.letters([left, right])
