@@ -196,18 +196,20 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             _draw_planes(figures["planes"], folder)
         data = figures["connectivity"]
         fig, (left, right) = plotting.new("text", 2.6, cols=2)
-        for index, (name, label) in enumerate(
-            (("barrier", "trained path"), ("straight", "straight line"), ("excess", "path, above higher end"))
-        ):
+        labels = {"straight": "straight line", "barrier": "trained path"}
+        labels |= {"excess": "trained path, above its higher end"}
+        for index, (name, label) in enumerate(labels.items()):
             columns = [np.maximum(data[f"{name}{end}"], 0) for end in ("", "_low", "_high")]
             plotting.band(left, data["multiple"], *columns, label, index)
         columns = [data[f"asymmetry{end}"] for end in ("", "_low", "_high")]
-        plotting.band(right, data["multiple"], *columns, "", 0)
+        plotting.band(right, data["multiple"], *columns, "", 1)
         for ax in (left, right):
             plotting.threshold(ax, 1.0)
             ax.set(xlabel=r"$\epsilon/\epsilon^*$")
-        left.set(ylabel="barrier / clean test loss")
         left.set_yscale("symlog", linthresh=0.1)
+        ticks = (0, 0.1, 1, 10)
+        left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        left.set(ylabel="barrier / clean test loss", ylim=(-0.004, None))
         right.set(ylabel="asymmetry of the low-loss region", ylim=(0, 1.02))
         plotting.letters([left, right])
         plotting.shared_legend(fig, [left, right])
@@ -215,28 +217,25 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
 
 
 def _draw_planes(data: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Clean training loss in units of R; a black line at R; the path white, its bend a cross."""
     multiples, target = data["multiple"].tolist(), float(data["target"])
     shown = [m for m in (SHOWN if 2.0 in multiples else COLOUR["shown"]) if m in multiples]
-    low = min(float(data["plane"][multiples.index(m)].min()) for m in shown)
-    levels = np.geomspace(max(low, 0.03 * target), 30 * target, 13)
-    fig, axes = plotting.new("text", 2.5, cols=len(shown), sharey=True)
+    levels = np.geomspace(0.03, 30, 13)
+    fig, axes = plotting.new("text", 2.1, cols=len(shown))
     for ax, multiple in zip(axes, shown, strict=True):
         k = multiples.index(multiple)
-        losses = np.clip(data["plane"][k] / target, levels[0] / target, None)
-        filled = ax.contourf(
-            data["x"][k], data["y"][k], losses, levels / target, cmap="viridis_r", extend="both",
-            norm="log",
-        )  # fmt: skip
-        ax.contour(data["x"][k], data["y"][k], losses, [1.0], colors="black", linewidths=0.9)
-        ax.plot(*data["path"][k].T, color="white", linewidth=1.2)
-        ends = data["corners"][k]
-        ax.plot(*ends[:2].T, "o", color="white", markeredgecolor="black", markersize=4)
-        ax.plot(*ends[2:].T, "x", color="white", markersize=4)
-        label = rf"$\epsilon={multiple:g}\,\epsilon^*$" if multiple else r"$\epsilon=0$"
-        ax.set(xlabel=label)
-    bar = fig.colorbar(filled, ax=axes, ticks=[0.1, 1, 10])
+        # Clipped just inside: what lies outside the levels would be left white, as the path is.
+        x, y, losses = data["x"][k], data["y"][k], np.clip(data["plane"][k] / target, 0.0301, 29.9)
+        filled = ax.contourf(x, y, losses, levels, cmap="viridis_r", norm="log")
+        ax.contour(x, y, losses, [1.0], colors="black", linewidths=0.9)
+        ax.plot(*data["path"][k].T, color="white", linestyle="-", marker="", linewidth=1.2)
+        ends, bend = data["corners"][k][:2], data["corners"][k][2:]
+        ax.plot(*ends.T, color="white", linestyle="", marker="o", markeredgecolor="black", markersize=4)
+        ax.plot(*bend.T, color="white", linestyle="", marker="x", markersize=4)
+        ax.set_title(rf"$\epsilon={multiple:g}\,\epsilon^*$" if multiple else r"$\epsilon=0$", loc="right")
+        ax.set(xlabel="distance of weights")
+    bar = fig.colorbar(filled, ax=axes, ticks=(0.1, 1, 10), label="clean training loss / $R$")
     bar.ax.set_yticklabels(["0.1", "1", "10"])
-    bar.set_label("clean training loss / $R$")
     plotting.letters(axes)
     plotting.save(fig, folder, "planes")
 

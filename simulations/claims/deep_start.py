@@ -20,10 +20,13 @@ TESTS = {"digits": 397, "svhn": 26_032}
 
 
 def setting(options: Options, n: int, **others: Any) -> dict[str, Any]:
-    """Return the setting of a block."""
+    """Return the setting of a block; a quick run, unless told its epochs, has a sixth of them."""
     dataset = options.own["dataset"]
     network, width = NETWORKS.get(dataset, ("preact-resnet18", 64))
-    common = {"dataset": dataset, "network": network, "width": width, "n": n, "epochs": epochs(options, n)}
+    length = epochs(options, n)
+    if options.quick and not options.own["epochs"]:
+        length = max(2, length // 3)
+    common = {"dataset": dataset, "network": network, "width": width, "n": n, "epochs": length}
     return common | {"norm": "linf", "loss": "cross-entropy", "mixed": int(dataset in MIXED)} | others
 
 
