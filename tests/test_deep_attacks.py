@@ -215,7 +215,9 @@ def test_large_flat_images_are_not_mistaken_for_an_escape():
     model = Linear(torch.ones(150_000))
     x, y = torch.full((2, 150_000), 0.7), torch.zeros(2)
     for eps in (1e-6, 1e-3, 0.5):
-        fgm(model, x, y, eps, "l2", "squared")
+        moved = fgm(model, x, y, eps, "l2", "squared") - x
+        assert (moved.double().norm(dim=1) <= 1.01 * eps + 1e-4).all()  # 150,000 pixels' roundings
+        assert eps < 1e-3 or (moved.double().norm(dim=1) >= 0.9 * eps).all()
 
 
 # ------------------------------------------------------------------------------------------ starts, restarts
