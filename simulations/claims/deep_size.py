@@ -99,7 +99,7 @@ def _customary(cells: list[Cell], options: Options) -> list[evidence.Claim]:
     if every.size < 5:
         return []
     title = f"eps* is below half the customary {strength:.3g}, in all but a tenth of runs"
-    return [evidence.share_below(title, says, exceeding, every.size, 0.1 if every.size > 60 else 0.3)]
+    return [evidence.share_below(title, says, exceeding, every.size, 0.1)]
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
