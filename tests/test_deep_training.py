@@ -329,6 +329,7 @@ def test_a_tracker_resumes(tmp_path):
         Tracker(0.9, 0.06),
         Tracker(0.9, 0.05, gain=0.1),
         Tracker(0.9, 0.05, tail=1.0),
+        Tracker(0.9, 0.05, least=0.01),
         None,
     ):
         with pytest.raises(CheckpointError, match=r"its (tracker|eps) is"):
@@ -635,6 +636,16 @@ def test_a_tracker_moves_towards_the_level():
     assert float(tracker.eps) == pytest.approx(0.1 * np.exp(-0.2))
 
 
+def test_a_tracker_stays_above_its_least():
+    tracker = Tracker(target=2.0, start=0.1, least=0.09)
+    for _ in range(3):
+        tracker.observe(torch.tensor(1e6), 0.5)
+    assert float(tracker.eps) == 0.09
+    tracker.observe(torch.tensor(1.0), 1.0)
+    assert float(tracker.eps) == pytest.approx(0.09 * np.exp(0.025))
+    assert tracker.mean == 0.09
+
+
 def test_a_tracker_averages_over_its_tail():
     tracker = Tracker(target=2.0, start=0.1, tail=0.5)
     for step in range(4):
@@ -713,6 +724,7 @@ def test_bad_recipes_have_their_sentence(changes, error, sentence):
         ((0.0, 0.1), "target must be positive"),
         ((1.0, 0.0), "start must be positive"),
         ((1.0, 0.1, 0), "gain must be"),
+        ((1.0, 0.1, 0.05, 0.25, 0.2), r"least must lie in \[0, start = 0.1\], got 0.2"),
     ],
 )
 def test_bad_trackers_have_their_sentence(arguments, sentence):

@@ -154,7 +154,9 @@ class Search:
             return trail.result("finetune", root, self.root.lower, self.root.upper)
         recipe = tuning.recipe(self.recipe)
         if tuning.follow:
-            tracker = Tracker(trail.target, tuning.strengths[0] * root)
+            start = tuning.strengths[0] * root
+            # The root bounds ε* from below, up to the error of optimisation.
+            tracker = Tracker(trail.target, start, least=min(start, root / 2))
             self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
             trail.add(Point(tracker.mean, tracker.loss))
             return trail.result("finetune", tracker.mean, min(root, tracker.mean), np.inf)

@@ -36,14 +36,21 @@ class Tracker:
         γ.
     tail : float
         Share of the steps, at the end, over which ε and the loss are averaged.
+    least : float
+        ε does not fall below it. At a high learning rate the loss can stay above R at any ε; without a floor
+        ε would then sink by powers, and need as many steps to rise again.
     """
 
-    def __init__(self, target: float, start: float, gain: float = 0.05, tail: float = 0.25) -> None:
+    def __init__(
+        self, target: float, start: float, gain: float = 0.05, tail: float = 0.25, least: float = 0.0
+    ) -> None:
         check_positive("target", target)
         check_positive("start", start)
         check_positive("gain", gain)
         check_positive("tail", tail)
-        self.target, self.start, self.gain, self.tail = target, start, gain, tail
+        if not 0 <= least <= start:
+            raise ValueError(f"least must lie in [0, start = {start}], got {least}")
+        self.target, self.start, self.gain, self.tail, self.least = target, start, gain, tail, least
         self.eps = torch.tensor(start, dtype=torch.float64)
         self.sums = torch.zeros(3, dtype=torch.float64)  # steps, ε, losses
 
@@ -58,11 +65,12 @@ class Tracker:
                 (torch.ones_like(loss), self.eps.to(loss), loss)
             )
         step = self.gain * (self.target - loss) / self.target
-        self.eps = self.eps.to(loss) * step.clamp(-LARGEST_STEP, LARGEST_STEP).exp()
+        moved = self.eps.to(loss) * step.clamp(-LARGEST_STEP, LARGEST_STEP).exp()
+        self.eps = moved.clamp_min(self.least)
 
     def __repr__(self) -> str:
         """Settings, without the state."""
-        return f"Tracker({self.target!r}, {self.start!r}, {self.gain!r}, {self.tail!r})"
+        return f"Tracker({self.target!r}, {self.start!r}, {self.gain!r}, {self.tail!r}, {self.least!r})"
 
     @property
     def mean(self) -> float:
