@@ -131,8 +131,18 @@ class Attack:
         if loss.name == "trades":
             return torch.stack([_normal(x, y, generator) for _ in range(self.restarts)])
         if self.random_start:
-            return torch.stack([_in_unit_ball(x, y, self.norm, generator) for _ in range(self.restarts)])
+            return torch.stack([self.in_unit_ball(x, y, generator) for _ in range(self.restarts)])
         return None
+
+    def in_unit_ball(self, x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw uniform points of the unit ball, one an example; networks of a stack share them."""
+        if self.norm == "linf":
+            return 2 * torch.rand(_shared(x, y), generator=generator, device=x.device, dtype=x.dtype) - 1
+        direction = _normal(x, y, generator)
+        examples = y[(0,) * (y.ndim - 1)]
+        radius = torch.rand(examples.shape, generator=generator, device=x.device, dtype=x.dtype)
+        dimension = direction[0].numel()
+        return direction * _over(radius ** (1 / dimension) / _size(direction, examples, "l2"), direction)
 
     def _ascend(
         self,
@@ -297,17 +307,6 @@ def _project(z: Tensor, x: Tensor, y: Tensor, eps: Tensor, norm: str, bounds: Bo
         length = _over(_size(change, y, "l2"), x)
         z = torch.where(length > eps, x + change * (eps / length.clamp_min(1e-30)), z)
     return z if bounds is None else z.clamp(*bounds)
-
-
-def _in_unit_ball(x: Tensor, y: Tensor, norm: str, generator: torch.Generator | None) -> Tensor:
-    """Uniform points of the unit ball, one an example; networks of a stack share them."""
-    if norm == "linf":
-        return 2 * torch.rand(_shared(x, y), generator=generator, device=x.device, dtype=x.dtype) - 1
-    direction = _normal(x, y, generator)
-    examples = y[(0,) * (y.ndim - 1)]
-    radius = torch.rand(examples.shape, generator=generator, device=x.device, dtype=x.dtype)
-    dimension = direction[0].numel()
-    return direction * _over(radius ** (1 / dimension) / _size(direction, examples, "l2"), direction)
 
 
 def _normal(x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:

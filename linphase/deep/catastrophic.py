@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from linphase.deep.alignment import Aligned, Penalised
 from linphase.deep.attacks import Attack
 from linphase.deep.checks import check_count
 from linphase.deep.data import Data
@@ -92,7 +91,6 @@ def catastrophic_overfitting(
     eps: Sequence[float],
     seeds: Sequence[int] = (0,),
     *,
-    align: float = 0.0,
     judge: Attack | None = None,
     judged_examples: int = 1000,
     detector_examples: int = 256,
@@ -109,13 +107,12 @@ def catastrophic_overfitting(
         Returns a new network; called under a seed of its own.
     data, recipe : Data, Recipe
         What to train on, and how: ``recipe.attack`` is the attack in question, usually `FGM` or
-        `FGM_RANDOM`. The weights of the last epoch count, whatever the recipe selects.
+        `FGM_RANDOM`; ``recipe.align`` is the remedy. The weights of the last epoch count, whatever the recipe
+        selects.
     eps : rising sequence of positive floats
         Strengths.
     seeds : sequence of int
         Each stands for initialisation, order and random starts.
-    align : float
-        Weight of the penalty of GradAlign, made to avert the collapse; see `linphase.deep.alignment`.
     judge : Attack, optional
         By default 50 steps of ε/4 with 10 restarts, in the norm of the recipe's attack.
     judged_examples, detector_examples : int
@@ -123,7 +120,7 @@ def catastrophic_overfitting(
     share : float
         Share of the accuracy that the judge must leave.
     side_by_side : bool
-        Train the strengths of a seed as one `Stack`: for small networks without batch norm, and no penalty.
+        Train the strengths of a seed as one `Stack`: for small networks without batch norm, and align = 0.
     checkpoints : path, optional
         Folder for the full state of every run; an interrupted call goes on from it.
     report : callable, optional
@@ -136,12 +133,11 @@ def catastrophic_overfitting(
     DivergenceError
         If a training run diverges.
     """
-    _check(model_factory, data, recipe, eps, seeds, align, share, side_by_side)
+    _check(model_factory, data, recipe, eps, seeds, share, side_by_side)
     check_count("judged_examples", judged_examples)
     check_count("detector_examples", detector_examples)
     attack = recipe.attack
     recipe = recipe.but(
-        attack=Aligned.of(attack, align) if align else attack,
         test_attack=replace(DETECTOR, norm=attack.norm),
         judged_examples=detector_examples,
         select="last",
@@ -158,8 +154,6 @@ def catastrophic_overfitting(
             model = build(model_factory, seed).to(data.x.device)
             if side_by_side:
                 model = Stack(model, len(group)).to(data.x.device)
-            elif align:
-                model = Penalised(model)
             if report is not None:
                 report(f"seed {seed}, {attack.describe(max(group))}")
             key = blake2b(f"{recipe} {group} {side_by_side}".encode(), digest_size=8).hexdigest()
@@ -217,7 +211,6 @@ def _check(
     recipe: Recipe,
     eps: Any,
     seeds: Any,
-    align: Any,
     share: Any,
     side_by_side: bool,
 ) -> None:
@@ -231,9 +224,7 @@ def _check(
         raise ValueError(f"eps must be rising strengths above 0, got {list(eps)}")
     if not len(seeds):
         raise ValueError("seeds must not be empty")
-    if not align >= 0:
-        raise ValueError(f"align must be at least 0, got {align}")
     if not 0 < share < 1:
         raise ValueError(f"share must lie strictly between 0 and 1, got {share}")
-    if align and side_by_side:
-        raise ValueError("side_by_side must be False with align: the penalty is of one network")
+    if recipe.align and side_by_side:
+        raise ValueError("side_by_side must be False where recipe.align > 0: the penalty is of one network")

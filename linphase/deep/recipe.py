@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -37,6 +38,9 @@ class Recipe:
         Makes the training inputs.
     test_attack : Attack, optional
         Judges, always in eval mode; by default the training attack.
+    align : float
+        Weight of the penalty of GradAlign, made to keep one-step training from collapsing; see
+        `linphase.deep.alignment`. For one network, not a stack.
     eps_warmup : int
         Epochs over which ε rises linearly from 0 (SVHN needs it). None of them is selected as the best.
     augment : bool
@@ -65,6 +69,7 @@ class Recipe:
     loss: str = "cross-entropy"
     attack: Attack = PGD
     test_attack: Attack | None = None
+    align: float = 0.0
     eps_warmup: int = 0
     augment: bool = True
     select: str = "best"
@@ -95,6 +100,8 @@ class Recipe:
                 f"milestones must be rising shares of the epochs in (0, 1], got {self.milestones}"
             )
         find_loss(self.loss)
+        if not 0 <= self.align < math.inf:
+            raise ValueError(f"align must be finite and at least 0, got {self.align}")
         check_count("eps_warmup", self.eps_warmup, 0)
         if self.eps_warmup >= self.epochs:
             raise ValueError(f"eps_warmup must be less than epochs = {self.epochs}, got {self.eps_warmup}")

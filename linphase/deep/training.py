@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from linphase.deep import checkpoints, distributed
+from linphase.deep.alignment import misalignment
 from linphase.deep.attacks import Forward
 from linphase.deep.augment import augment
 from linphase.deep.checks import check_eps, check_fit
@@ -105,6 +106,8 @@ class _Run:
     ) -> None:
         if tracker is not None and leading(model):
             raise ValueError("tracker must be None for a stack, it follows the ε of one network")
+        if recipe.align and leading(model):
+            raise ValueError(f"recipe.align must be 0 for a stack, got {recipe.align}")
         device = data.x.device
         model.to(device=device, dtype=recipe.dtype)
         if recipe.channels_last and data.x.ndim == 4:
@@ -120,6 +123,7 @@ class _Run:
             )
         self.eps = self.eps.expand(self.axes)
         self.attacked = bool(self.eps.any())
+        self.aligned = self.attacked and recipe.align > 0
         for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
             check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss)
         self.forward = _forward(model, recipe, device)
@@ -201,6 +205,7 @@ class _Run:
             for batch in torch.split(order, recipe.batch_size or len(self.x)):
                 x = spread(augment(self.x[batch], kind, generator), self.axes)
                 y = spread(self.y[batch], self.axes)
+                nearby = recipe.attack.in_unit_ball(x, y, generator) if self.aligned else None
                 starts = recipe.attack.starts(x, y, loss, generator) if self.attacked else None
                 x, y = distributed.share(x, axis), distributed.share(y, axis)
                 attacked = x
@@ -212,8 +217,12 @@ class _Run:
                 output = self.update(attacked)
                 clean = self.update(x) if loss.pairs else None
                 losses = loss.descent(output, y, clean, loss.beta)
+                objective = distributed.local_mean(losses, len(batch)).sum()
+                if nearby is not None:
+                    turns = self._turns(x, y, eps * distributed.share(nearby))
+                    objective = objective + recipe.align * distributed.local_mean(turns, len(batch))
                 self.optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(distributed.local_mean(losses, len(batch)).sum())
+                torch.autograd.backward(objective)
                 self.optimiser.step()
                 with torch.no_grad():
                     judged = loss.judge(output, y)
@@ -227,7 +236,13 @@ class _Run:
         distributed.average(self.model.buffers())
         sums = distributed.total(sums)
         self.passes += 1 + loss.pairs + self.attacked * recipe.attack.steps * recipe.attack.restarts
+        self.passes += 4 * self.aligned  # two input gradients, and the backward through them
         return sums[0] / len(self.x), sums[1] / len(self.x)
+
+    def _turns(self, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
+        nearby, bounds = x + step, self.data.bounds
+        nearby = nearby if bounds is None else nearby.clamp(*bounds)
+        return misalignment(self.model, x, y, nearby, self.recipe.objective)
 
     def _score(self, x: Tensor, y: Tensor, *, attacked: bool = True) -> Score:
         recipe, attack = self.recipe, self.recipe.judging

@@ -68,10 +68,11 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
         result = deep.catastrophic_overfitting(
             start.new,
             start.data,
-            start.recipe.but(attack=replace(attack, norm=norm) if attack else start.recipe.attack),
+            start.recipe.but(
+                attack=replace(attack, norm=norm) if attack else start.recipe.attack, align=weight
+            ),
             strengths(setting),
             (start.seed,),
-            align=weight,
             side_by_side=start.small and not weight,
             checkpoints=start.folder,
             report=start.report,
