@@ -8,6 +8,7 @@ import sys
 
 try:
     from claims import deep_connectivity
+    from claims.deep_costs import dry_run
     from claims.deep_sets import FLAGS
 
     from linphase.study import Study, main
@@ -15,14 +16,8 @@ except ModuleNotFoundError as missing:
     remedy = "`make connectivity`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-STUDY = Study(
-    "connectivity",
-    __doc__,
-    [deep_connectivity.PART],
-    flags=FLAGS,
-    variant="dataset",
-    dry_run=deep_connectivity.dry_run,
-)
+PARTS = {deep_connectivity.PART: deep_connectivity.passes}
+STUDY = Study("connectivity", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -8,6 +8,7 @@ import sys
 
 try:
     from claims import deep_overfitting
+    from claims.deep_costs import dry_run
     from claims.deep_sets import FLAGS
 
     from linphase.study import Study, main
@@ -15,14 +16,8 @@ except ModuleNotFoundError as missing:
     remedy = "`make overfitting`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-STUDY = Study(
-    "overfitting",
-    __doc__,
-    [deep_overfitting.PART],
-    flags=FLAGS,
-    variant="dataset",
-    dry_run=deep_overfitting.dry_run,
-)
+PARTS = {deep_overfitting.PART: deep_overfitting.passes}
+STUDY = Study("overfitting", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -9,6 +9,7 @@ import sys
 
 try:
     from claims import deep_catastrophic
+    from claims.deep_costs import dry_run
     from claims.deep_sets import FLAGS
 
     from linphase.study import Study, main
@@ -16,14 +17,8 @@ except ModuleNotFoundError as missing:
     remedy = "`make table2`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-STUDY = Study(
-    "table2",
-    __doc__,
-    [deep_catastrophic.PART],
-    flags=FLAGS,
-    variant="dataset",
-    dry_run=deep_catastrophic.dry_run,
-)
+PARTS = {deep_catastrophic.PART: deep_catastrophic.passes}
+STUDY = Study("table2", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -8,22 +8,17 @@ paper's numbers stand beside ours where it has them.
 import sys
 
 try:
-    from claims import deep_robust, deep_size
-    from claims.deep_sets import FLAGS, dry_run
+    from claims import deep_robust, deep_size, deep_strength
+    from claims.deep_costs import dry_run
+    from claims.deep_sets import FLAGS
 
     from linphase.study import Study, main
 except ModuleNotFoundError as missing:
     remedy = "`make table3`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-STUDY = Study(
-    "table3",
-    __doc__,
-    [deep_size.PART, deep_robust.PART],
-    flags=FLAGS,
-    variant="dataset",
-    dry_run=dry_run(),
-)
+PARTS = dict.fromkeys((deep_size.PART, deep_robust.PART), deep_strength.passes)
+STUDY = Study("table3", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -7,22 +7,17 @@ one run or three), and one fine-tuning during which ε follows its own crossing:
 import sys
 
 try:
-    from claims import deep_methods
-    from claims.deep_sets import FLAGS, dry_run
+    from claims import deep_methods, deep_strength
+    from claims.deep_costs import dry_run
+    from claims.deep_sets import FLAGS
 
     from linphase.study import Study, main
 except ModuleNotFoundError as missing:
     remedy = "`make table4`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-STUDY = Study(
-    "table4",
-    __doc__,
-    [deep_methods.PART],
-    flags=FLAGS,
-    variant="dataset",
-    dry_run=dry_run(),
-)
+PARTS = {deep_methods.PART: deep_strength.passes}
+STUDY = Study("table4", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

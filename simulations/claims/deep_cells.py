@@ -28,16 +28,32 @@ def finite(values: np.ndarray) -> tuple[np.ndarray, int]:
     return kept, values.size - kept.size
 
 
-def summary(values: np.ndarray, **keys: Any) -> dict[str, Any]:
-    """Return a row with the mean over seeds; seeds whose ε* is 0 or infinite count as failures.
-
-    A single seed has an estimate and no error.
-    """
-    kept, lost = finite(values)
+def entry(values: np.ndarray, **keys: Any) -> dict[str, Any]:
+    """Return a row with the mean over seeds; NaN counts as a failure, and a single seed has no error."""
+    kept = values[np.isfinite(values)]
+    lost = values.size - kept.size
     if kept.size > 1:
         return row(evidence.mean(kept, failures=lost), **keys)
-    value = float(kept[0]) if kept.size else float(np.median(values))
+    value = float(kept[0]) if kept.size else np.nan
     return keys | {"estimate": value, "replicates": int(kept.size), "failures": lost}
+
+
+def summary(strengths: np.ndarray, **keys: Any) -> dict[str, Any]:
+    """Return a row with the mean ε*; a seed where it is 0 or infinite counts as a failure."""
+    if not finite(strengths)[0].size:
+        lost = strengths.size
+        return keys | {"estimate": float(np.median(strengths)), "replicates": 0, "failures": lost}
+    usual = np.isfinite(strengths) & (strengths > 0)
+    return entry(np.where(usual, strengths, np.nan), **keys)
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean over seeds with its interval, which is empty for a single one; NaN is left out."""
+    kept = values[np.isfinite(values)]
+    if kept.size > 1:
+        mean = evidence.mean(kept)
+        return mean.value, *mean.interval()
+    return (float(kept[0]) if kept.size else np.nan,) * 3
 
 
 def keys_of(cell: Cell) -> dict[str, Any]:

@@ -6,17 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_start import (
-    Start,
-    attack_steps,
-    costs,
-    entry,
-    interval,
-    searching,
-    setting,
-    training,
-    usable,
-)
+from claims.deep_cells import entry, interval
+from claims.deep_costs import searching, training
+from claims.deep_sets import attack_steps
+from claims.deep_start import Start, setting, usable
 from linphase import deep, evidence, plotting
 from linphase.study import Experiment, Local, Options, Part, Report, Results
 
@@ -26,7 +19,7 @@ SHOWN = (0.0, 1.0, 2.0, 4.0)
 COLOUR = {"multiples": (0.0, 0.5, 1.0, 4.0, 16.0), "shown": (0.0, 1.0, 4.0, 16.0)}
 """For colour images: at the paper's ε* = .5/255, its 0, .5, 2 and 8 (/255)."""
 SIZES = {"digits": 440, "mnist": 3_000, "fashion-mnist": 3_000}
-SEEDS = {"digits": 8, "mnist": 3, "fashion-mnist": 3}
+SEEDS = {"digits": 24, "mnist": 3, "fashion-mnist": 3}
 LENGTH = {"digits": 300, "mnist": 30, "fashion-mnist": 30}
 """Epochs of the path's training; elsewhere those of the models."""
 POINTS, GRID = 41, 21
@@ -47,7 +40,7 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
 
 
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
-    start = Start(setting, replicate, seed, local)
+    start = Start("connectivity", setting, replicate, seed, local)
     search = start.search()
     eps, target, clean = start.eps_star(search), search.clean.target, search.clean.model
     multiples, k = multiples_of(setting["dataset"]), len(multiples_of(setting["dataset"]))
@@ -108,13 +101,12 @@ def experiments(options: Options) -> list[Experiment]:
     return [Experiment("connectivity", block, grid(options), seeds(options), 1, local=True)]
 
 
-def dry_run(options: Options) -> str:
-    """Say what a run costs."""
-    (s,) = grid(options)
+def passes(s: Mapping[str, Any]) -> float:
+    """Passes over the training data that a seed takes."""
     others = len(multiples_of(s["dataset"]))
     scored = (2 * POINTS + GRID**2) * 3 * (1 if s["network"] == "mlp" else EXAMPLES / s["n"])
     runs = training(s, 0) + (others - 1) * training(s, attack_steps(s)) + others * (s["path_epochs"] + scored)
-    return costs([(s, options.reps or seeds(options), searching(s) + runs)])
+    return searching(s, s["network"] == "mlp") + runs
 
 
 def report(results: Results, options: Options) -> Report:

@@ -6,17 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_start import (
-    Start,
-    attack_steps,
-    costs,
-    entry,
-    interval,
-    searching,
-    setting,
-    training,
-    usable,
-)
+from claims.deep_cells import entry, interval
+from claims.deep_costs import searching, training
+from claims.deep_sets import attack_steps
+from claims.deep_start import Start, setting, usable
 from linphase import evidence, plotting
 from linphase.study import Experiment, Local, Options, Part, Report, Results, row
 
@@ -38,7 +31,7 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
     found = {"eps_star": np.empty(len(replicates)), "target": np.empty(len(replicates))}
     found |= {name: np.full(shape, np.nan) for name in ("train", "test")}
     for i, k in enumerate(replicates):
-        start = Start(setting, k, seed, local)
+        start = Start("overfitting", setting, k, seed, local)
         search = start.search()
         eps = start.eps_star(search)
         found["eps_star"][i], found["target"][i] = eps, search.clean.target
@@ -64,11 +57,10 @@ def experiments(options: Options) -> list[Experiment]:
     return [Experiment("overfitting", block, grid(options), seeds(options), 1, local=True)]
 
 
-def dry_run(options: Options) -> str:
-    """Say what a run costs."""
-    (s,) = grid(options)
+def passes(s: Mapping[str, Any]) -> float:
+    """Passes over the training data that a seed takes."""
     runs = training(s, 0) + (len(MULTIPLES) - 1) * training(s, attack_steps(s))
-    return costs([(s, options.reps or seeds(options), searching(s) + runs)])
+    return searching(s, s["network"] == "mlp") + runs
 
 
 def report(results: Results, options: Options) -> Report:

@@ -1,17 +1,17 @@
 """Table 1: training and test loss of networks trained at a few strengths, and where they cross."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import columns_of, summary
-from claims.deep_sets import examples, factory, integer, nets, recipe, seeds_of, setting
+from claims.deep_cells import columns_of, entry, interval, summary
+from claims.deep_costs import training
+from claims.deep_sets import attack_steps, nets, seeds_of, setting
+from claims.deep_start import Start
 from linphase import deep, evidence, plotting
 from linphase.deep.crossing import crossing
-from linphase.deep.search import build
-from linphase.deep.training import to_stderr
 from linphase.study import Experiment, Local, Options, Part, Report, Results
 
 GRIDS = {
@@ -24,6 +24,8 @@ GRIDS = {
 }
 SIZES = {"digits": (64, 1400), "mnist": (128, 10_000), "fashion-mnist": (128, 10_000)}
 """Width and n; elsewhere the first network with 50,000 examples."""
+SEEDS = {"digits": 30}
+"""Elsewhere as many as Table 3 gives the network."""
 COLUMNS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 NAMES = {
     "train_loss": "adversarial training loss",
@@ -47,43 +49,31 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
     """Scores at the best epoch, (replicates, strengths)."""
     found: dict[str, list[Any]] = {name: [] for name in NAMES}
     for k in replicates:
-        own = integer(seed, setting["dataset"], setting["n"], setting["width"], k)
-        for name, values in _one(setting, own, local, k).items():
+        start = Start("rows", setting, k, seed, local)
+        _, runs = start.train(GRIDS[setting["dataset"]], start.seed, start.recipe)
+        for name, values in _scores(runs, setting["epochs"]).items():
             found[name].append(values)
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _one(setting: Mapping[str, Any], seed: int, local: Local, replicate: int) -> dict[str, Any]:
-    data, plan, grid = examples(setting, seed, local), recipe(setting), GRIDS[setting["dataset"]]
-    new = factory(setting, data)
-    if setting["network"] == "mlp":
-        stack = deep.Stack(build(new, seed), len(grid))
-        history = deep.train(stack, data, plan, eps=_strengths(grid), seed=seed)
-        runs = [history.member(i) for i in range(len(grid))]
-    else:
-        runs = []
-        for eps in grid:
-            path = local.scratch / f"{replicate}-{255 * eps:.3g}.pt"
-            model = build(new, seed).to(data.x.device)
-            runs.append(deep.train(model, data, plan, eps, path, seed, to_stderr))
+def _scores(runs: Sequence[deep.History], epochs: int) -> dict[str, list[float]]:
     found = {name: [float(run.at_best(name)) for run in runs] for name in COLUMNS}
-    found["epoch"] = [float(run.best + 1) / setting["epochs"] for run in runs]
+    found["epoch"] = [float(run.best + 1) / epochs for run in runs]
     return found | {"evaluated_loss": [float(run.evaluated_loss) for run in runs]}
 
 
-def _strengths(grid: tuple[float, ...]) -> Any:
-    import torch
-
-    return torch.tensor(grid)
+def passes(setting: Mapping[str, Any]) -> float:
+    """Passes over the training data that a seed takes."""
+    attacked = len(GRIDS[setting["dataset"]]) - 1
+    return training(setting, 0) + attacked * training(setting, attack_steps(setting))
 
 
 def experiments(options: Options) -> list[Experiment]:
-    """One network, as many seeds as Table 3 gives it."""
+    """One network."""
     width, n = SIZES.get(options.own["dataset"], (None, 50_000))
     every = nets(options)
     net = next((net for net in every if net.n == n and width in (None, net.width)), every[0])
-    grid = [setting(net, options, tuned=False)]
-    return [Experiment("rows", block, grid, seeds_of(options), 1, local=True)]
+    return [Experiment("rows", block, [setting(net, options)], seeds_of(options, SEEDS), 1, local=True)]
 
 
 def report(results: Results, options: Options) -> Report:
@@ -96,10 +86,11 @@ def report(results: Results, options: Options) -> Report:
         for name, title in NAMES.items():
             known = PAPER.get(round(255 * eps, 3)) if cell.setting["dataset"] == "cifar10" else None
             paper = known[COLUMNS.index(name)] if known and name in COLUMNS else None
-            rows.append(summary(values[name][:, i], experiment=title, eps=eps, paper=paper))
+            rows.append(entry(values[name][:, i], experiment=title, eps=eps, paper=paper))
         points.append({"eps": eps})
         for name in ("train", "test"):
-            points[-1] |= _band(values[f"{name}_loss"][:, i], name)
+            ends = interval(values[f"{name}_loss"][:, i])
+            points[-1] |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
     target = values["test_loss"][:, 0]  # at ε = 0 it is the clean one
     traces = [list(zip(grid, losses, strict=True)) for losses in values["train_loss"]]
     stars = np.array([crossing(trace, r)[0] for trace, r in zip(traces, target, strict=True)])
@@ -111,13 +102,6 @@ def report(results: Results, options: Options) -> Report:
 
 def _paper_star(setting: Mapping[str, Any]) -> float | None:
     return 0.5 / 255 if setting["dataset"] == "cifar10" else None
-
-
-def _band(values: np.ndarray, name: str) -> dict[str, float]:
-    """Mean with its interval; a single seed has none, so its band has no width."""
-    mean = float(values.mean())
-    low, high = evidence.mean(values).interval() if values.size > 1 else (mean, mean)
-    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 def _claims(grid: tuple[float, ...], losses: np.ndarray, target: np.ndarray) -> list[evidence.Claim]:

@@ -1,6 +1,6 @@
 """Data sets, networks and recipes of the deep simulations, and the flags that choose among them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,12 @@ FLAGS = (
 )
 UPDATES = 440
 """On digits, whatever n is: with equal epochs a small training set gets too few updates to be fitted."""
-EPOCHS = {50_000: 20, 10_000: 30, 1_000: 100}
+EPOCHS = {50_000: 20, 10_000: 30, 3_000: 60, 1_000: 100}
 """On MNIST and Fashion-MNIST by n, for the same reason."""
 STEPS = {"digits": 5}
-"""Of the attack."""
+"""Of the attack; ten elsewhere."""
+MIXED = ("cifar10", "cifar100", "svhn")
+"""Trained in bfloat16, images with their channels last."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> l
 
 
 NETS = {
-    "digits": _small("mlp", (16, 64), {1400: 10, 440: 10, 140: 10}),
+    "digits": _small("mlp", (16, 64), {1400: 16, 440: 16, 140: 16}),
     "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 1_000: 3}),
     "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 1_000: 3}),
     "cifar10": [
@@ -73,14 +75,15 @@ def nets(options: Options) -> list[Net]:
 def setting(net: Net, options: Options, **others: Any) -> dict[str, Any]:
     """Return the setting of a block."""
     dataset = options.own["dataset"]
-    usual = {"norm": "linf", "loss": "cross-entropy", "tuned": dataset != "digits"}
-    usual |= {"epochs": epochs(options, net.n)}
+    usual = {"norm": "linf", "loss": "cross-entropy", "epochs": epochs(options, net.n)}
     return {"dataset": dataset, "network": net.network, "width": net.width, "n": net.n} | usual | others
 
 
-def seeds_of(options: Options) -> Callable[[Mapping[str, Any]], int]:
-    """Return the number of seeds of a setting."""
-    known = {(net.network, net.width, net.n): net.seeds for net in NETS[options.own["dataset"]]}
+def seeds_of(options: Options, others: Mapping[str, int] | None = None) -> Callable[[Mapping[str, Any]], int]:
+    """Return the number of seeds of a setting: of its network, unless ``others`` has one for the data set."""
+    dataset = options.own["dataset"]
+    number = (others or {}).get(dataset)
+    known = {(net.network, net.width, net.n): number or net.seeds for net in NETS[dataset]}
 
     def seeds(s: Mapping[str, Any]) -> int:
         own = known[s["network"], s["width"], s["n"]]
@@ -111,14 +114,27 @@ def examples(setting: Mapping[str, Any], seed: int, local: Local) -> deep.Data:
     return data.subset(n, seed).to(find_device(local.own["device"]))
 
 
+def attack_steps(setting: Mapping[str, Any]) -> int:
+    """Steps of the training attack."""
+    return STEPS.get(setting["dataset"], 10)
+
+
+def judged(setting: Mapping[str, Any]) -> int | None:
+    """Test examples attacked after each epoch: of a small set, scoring would cost more than training."""
+    return None if setting["dataset"] == "digits" else min(2000, setting["n"] // 2)
+
+
 def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
     """Return the paper's recipe over the setting's epochs, with its norm and loss."""
-    attack = deep.Attack(setting["norm"], STEPS.get(setting["dataset"], 10))
-    rate = 0.01 if setting["dataset"] == "svhn" else 0.1
-    # On few examples scoring the epochs would cost more than the training.
-    judged = None if setting["dataset"] == "digits" else min(2000, setting["n"] // 2)
+    mixed = setting["dataset"] in MIXED
     return deep.Recipe(
-        setting["epochs"], lr=rate, attack=attack, loss=setting["loss"], judged_examples=judged
+        setting["epochs"],
+        lr=0.01 if setting["dataset"] == "svhn" else 0.1,
+        attack=deep.Attack(setting["norm"], attack_steps(setting)),
+        loss=setting["loss"],
+        precision="bfloat16" if mixed else "float32",
+        channels_last=mixed,
+        judged_examples=judged(setting),
     )
 
 
@@ -130,22 +146,3 @@ def factory(setting: Mapping[str, Any], data: deep.Data) -> Callable[[], nn.Modu
         return partial(model, "mlp", widths=(data.x[0].numel(), width, width, classes), **constants)
     options = {"mnist-cnn": {"width": width}, "wide-resnet34": {"k": width}}.get(setting["network"], {})
     return partial(model, setting["network"], classes=classes, **options, **constants)
-
-
-def dry_run(steps_of_scratch: int = 4) -> Callable[[Options], str]:
-    """Return what says the cost of a run before it: passes over the training data, by network and size."""
-
-    def say(options: Options) -> str:
-        return "\n".join(_costs(options, steps_of_scratch))
-
-    return say
-
-
-def _costs(options: Options, runs: int) -> Iterator[str]:
-    attack = STEPS.get(options.own["dataset"], 10) + 1
-    total = 0.0
-    for net in nets(options):
-        passes = net.seeds * (1 + runs * attack) * epochs(options, net.n)
-        total += passes * net.n
-        yield f"{net.network} {net.width}, n = {net.n}, {net.seeds} seed(s): about {passes} passes"
-    yield f"in all about {total:.2g} examples forward and backward, in blocks that go on where they stopped"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import columns_of, finite, join, keys_of, laws, log_ratio, summary
+from claims.deep_cells import columns_of, finite, interval, join, keys_of, laws, log_ratio, summary
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
@@ -23,12 +23,13 @@ SHORT = {"scratch": "from scratch", "attack-only": "clean model attacked"}
 
 def experiments(options: Options) -> list[Experiment]:
     """A block a seed; the schedules of other lengths have an experiment of their own."""
-    grid = [setting(net, options) for net in nets(options)]
+    tuned = options.own["dataset"] != "digits"
+    grid = [setting(net, options, tuned=tuned) for net in nets(options)]
     every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
     lengths = () if options.quick or options.own["epochs"] else LENGTHS.get(options.own["dataset"], ())
     if lengths:
         smallest = next(net for net in nets(options)[::-1] if net.width == 128)
-        grid = [setting(smallest, options, epochs=length) for length in lengths]
+        grid = [setting(smallest, options, tuned=False, epochs=length) for length in lengths]
         every.append(Experiment("schedule", block, grid, 1, 1, local=True))
     return every
 
@@ -48,10 +49,7 @@ def report(results: Results, options: Options) -> Report:
 
 
 def _point(cell: Cell, method: str) -> dict[str, Any]:
-    kept, _ = finite(cell.values[f"eps {method}"])
-    mean = evidence.mean(kept) if kept.size > 1 else None
-    low, high = mean.interval() if mean else (np.nan, np.nan)
-    value = mean.value if mean else (kept[0] if kept.size else np.nan)
+    value, low, high = interval(finite(cell.values[f"eps {method}"])[0])
     s = cell.setting
     return {"method": method, "width": s["width"], "n": s["n"], "eps": value, "low": low, "high": high}
 
@@ -113,7 +111,6 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
         for index, (width, method) in enumerate(pairs):
             chosen = (data["method"] == method) & (data["width"] == width)
             n, eps, low, high = (data[name][chosen] for name in ("n", "eps", "low", "high"))
-            low, high = (np.where(np.isnan(end), eps, end) for end in (low, high))
             title = f"width {width:g}, {SHORT[method]}"
             plotting.points(ax, n, eps, np.maximum(low, eps / 10), high, title, index)
         widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_sets import examples, factory, integer, recipe
+from claims.deep_costs import searching
+from claims.deep_sets import attack_steps
+from claims.deep_start import Start
 from linphase import deep
 from linphase.deep.crossing import crossing
-from linphase.deep.training import to_stderr
 from linphase.study import Local
 
 POINTS = 12
@@ -28,7 +29,7 @@ METHODS = ("scratch", "attack-only", *TUNINGS)
 def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
     """ε* by each method with its cost, R, and the runs from scratch behind them; a seed a row.
 
-    Seeds are common to the norms and losses of a data set, width and size. Arrays: ``eps METHOD``,
+    Arrays: ``eps METHOD``,
     ``passes METHOD``, ``seconds METHOD``, ``target``, ``clean_passes``, ``eps evaluated`` (from scratch, by
     the training loss evaluated again), and (replicates, `POINTS`) by strength ``trace_eps``, ``trace_loss``,
     ``trace_evaluated``, ``trace_epoch`` and ``trace_COLUMN``.
@@ -37,27 +38,22 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
+def passes(setting: Mapping[str, Any]) -> float:
+    """Passes over the training data that a seed takes."""
+    short = 0.05 * setting["epochs"] * (1 + 3) * (2 + 1 + attack_steps(setting))
+    return searching(setting) + setting["tuned"] * (1.2 * setting["epochs"] + short)
+
+
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
-    own = integer(seed, setting["dataset"], setting["n"], setting["width"], replicate)
-    data, plan = examples(setting, own, local), recipe(setting)
-    quiet = setting["network"] == "mlp"  # and small enough to train the strengths of a round side by side
-    label = f"{setting['network']} {setting['width']}, n = {setting['n']}, seed {replicate}"
-    search = deep.Search(
-        factory(setting, data),
-        data,
-        plan,
-        own,
-        tolerance=1e-3 if quiet else 1e-2,
-        checkpoints=None if quiet else local.scratch / str(replicate),
-        report=None if quiet else lambda line: to_stderr(f"{label}: {line}"),
-    )
+    start = Start("strength", setting, replicate, seed, local)
+    search = start.search()
     found = {
         "attack-only": search.attack_only(),
-        "scratch": search.scratch(refine=1, side_by_side=quiet),
+        "scratch": search.scratch(refine=1, side_by_side=start.small),
     }
     tunings = TUNINGS if setting["tuned"] else {}
     for name, tuning in tunings.items():
-        tuning = replace(tuning, attack=plan.attack) if name.startswith("PGD") else tuning
+        tuning = replace(tuning, attack=start.recipe.attack) if name.startswith("PGD") else tuning
         found[name] = search.finetune(tuning)
     return _row(found)
 

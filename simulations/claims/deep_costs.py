@@ -1,0 +1,47 @@
+"""What the deep simulations cost, said before they run: passes over the training data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from claims.deep_sets import attack_steps, judged
+from linphase.study import Options, Part
+
+TESTS = {"digits": 397, "svhn": 26_032}
+
+
+def training(s: Mapping[str, Any], steps: int, judge: int | None = None) -> float:
+    """Passes of a training run by an attack of so many steps, with the scores after each epoch."""
+    tests = TESTS.get(s["dataset"], 10_000)
+    judge = steps if judge is None else judge
+    attacked = (judged(s) or tests) * (1 + judge) if judge else 0
+    return float(s["epochs"] * (1 + steps + (tests + attacked) / s["n"]))
+
+
+def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
+    """Passes of the clean model and of a search for ε*, from scratch or by following it."""
+    steps = attack_steps(s)
+    root = 12 * (1 + steps)
+    runs = (7 if s["network"] == "mlp" else 4) * training(s, steps) if scratch else 0.6 * s["epochs"] * 2
+    return training(s, 0) + root + runs
+
+
+def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:
+    """Return what says the cost of parts, each given with the passes that a seed of a setting takes."""
+
+    def say(options: Options) -> str:
+        lines, total = [], 0.0
+        every = [
+            (e, s, passes(s))
+            for p, passes in parts.items()
+            for e in p.experiments(options)
+            for s in e.settings
+        ]
+        for experiment, s, passes in every:
+            seeds = experiment.replicates(s, options.reps)
+            total += seeds * passes * s["n"]
+            network = f"{s['network']} {s['width']} on {s['dataset']}, n = {s['n']}, {s['epochs']} epochs"
+            lines.append(f"{network}: {seeds} seed(s), each about {passes:.0f} passes over the training data")
+        kept = "a killed run goes on from its last finished epoch"
+        return "\n".join([*lines, f"in all about {total:.2g} examples forward and backward; {kept}"])
+
+    return say
