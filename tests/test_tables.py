@@ -30,6 +30,8 @@ def planted(exponent_n, exponent_width, rng, attack=0.6, follow=1.0, cost=0.03):
             law = (n / 140) ** exponent_n * (width / 16) ** exponent_width
             eps = 0.05 * law * np.exp(0.2 * rng.standard_normal(10))
             values = {"eps scratch": eps, "eps attack-only": attack * eps, "target": np.full(10, 0.3)}
+            factors = np.array([0.5, 1.0, 2.0])  # of ε*, where the loss crosses R
+            values |= {"trace_eps": eps[:, None] * factors, "trace_loss": np.outer(np.full(10, 0.3), factors)}
             setting = {"dataset": "digits", "network": "mlp", "width": width, "n": n, "epochs": 60}
             noisy = np.exp(0.1 * rng.standard_normal(10))
             for name in ("follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
@@ -88,6 +90,34 @@ def test_infinite_strengths_are_counted_and_left_out(scripts):
     assert (row["replicates"], row["failures"]) == (7, 3)
 
 
+@pytest.mark.parametrize(("scale", "status"), [(1.0, "supported"), (40.0, "refuted")])
+def test_the_customary_strength_is_compared(scripts, tmp_path, scale, status):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(6))
+    for cell in cells:
+        cell.values["eps scratch"] *= scale
+    report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    assert (
+        decided(report.claims)["eps* is below the customary 0.3, in more than two thirds of runs"] == status
+    )
+
+
+def test_the_runs_of_the_first_seed_are_drawn(scripts, tmp_path):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(7))
+    cells[0].values["trace_eps"][0, 2] = np.nan  # room that a search did not need
+    traces = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN)).figures[
+        "critical_traces"
+    ]
+    assert traces["eps"].size == 3 * len(cells) - 1
+    first = (traces["n"] == 140) & (traces["width"] == 64)
+    assert np.interp(
+        traces["eps_star"][first][0], traces["eps"][first], traces["loss"][first]
+    ) == pytest.approx(traces["target"][first][0])
+
+
 def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
     from claims import deep_size
 
@@ -111,7 +141,11 @@ def test_following_must_be_near_and_cheap(scripts, tmp_path, follow, cost, statu
 
 @pytest.mark.parametrize(
     ("name", "figures"),
-    [("table1", {"critical_losses"}), ("table3", {"critical_sizes"}), ("table4", {"critical_methods"})],
+    [
+        ("table1", {"critical_losses"}),
+        ("table3", {"critical_sizes", "critical_traces"}),
+        ("table4", {"critical_methods"}),
+    ],
 )
 def test_quick_run_of_the_script(scripts, tmp_path, name, figures):
     study = __import__(name).STUDY
