@@ -1,0 +1,149 @@
+"""Claims of connectivity, overfitting and Table 2: planted results decide as they should, wrong ones too."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linphase import evidence
+from linphase.study import Cell, Options
+
+pytest.importorskip("torch")
+
+SIMULATIONS = Path(__file__).resolve().parents[1] / "simulations"
+OWN = {"dataset": "digits", "data": None, "download": False, "device": "cpu", "epochs": None}
+SEEDS = 12
+
+
+@pytest.fixture
+def rng(monkeypatch):
+    monkeypatch.syspath_prepend(str(SIMULATIONS))
+    return np.random.default_rng(3)
+
+
+def statuses(part, name, cells, folder):
+    """Verdicts by title, of a report whose figures are drawn."""
+    report = part.report({name: cells}, Options(folder, own=OWN))
+    part.draw(report.figures, folder)
+    return {verdict.name: verdict.status for verdict in evidence.decide(report.claims)}
+
+
+# ---------------------------------------------------------------------------------------------- connectivity
+
+FLAT, HIGH = (0, 0, 0, 0, 1, 3), (0, 1, 1, 1, 1, 3)  # by multiple of ε*: 0, ¼, ½, 1, 2, 4
+FALLS = (3, 3, 3, 3, 1, 0)
+
+
+def paths(rng, barrier, asymmetry):
+    """Cell of connectivity with planted means by multiple of ε*, in units of R and of tenths."""
+    from claims import deep_connectivity as module
+
+    k, grid = len(module.MULTIPLES), module.GRID
+    values = {name: 0.02 * rng.standard_normal((SEEDS, k)) for name in ("straight", "excess")}
+    values["barrier"] = np.array(barrier, dtype=float) + 0.02 * rng.standard_normal((SEEDS, k))
+    values["asymmetry"] = np.array(asymmetry) / 4 + 0.02 * rng.standard_normal((SEEDS, k))
+    values |= {name: np.ones((SEEDS, k, module.POINTS)) for name in module.CURVES}
+    axis = np.broadcast_to(np.linspace(-1, 1, grid), (SEEDS, k, grid))
+    bowl = 0.1 + axis[..., None] ** 2 + axis[..., None, :] ** 2
+    values |= {"x": axis, "y": axis, "plane": bowl, "corners": np.zeros((SEEDS, k, 3, 2))}
+    values |= {"path": np.zeros((SEEDS, k, 101, 2)), "eps_star": np.full(SEEDS, 0.1)}
+    return Cell({"dataset": "digits"}, values | {"target": np.full(SEEDS, 0.3)})
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        (FLAT, ("supported", "supported", "supported")),
+        (HIGH, ("refuted", "refuted", "inconclusive")),
+        (FALLS, ("supported", "supported", "refuted")),
+    ],
+)
+@pytest.mark.parametrize("name", ["barrier", "asymmetry"])
+def test_a_path_is_flat_up_to_eps_star_and_rises_past_it(rng, tmp_path, name, means, expected):
+    from claims import deep_connectivity
+
+    other = {"barrier": FLAT, "asymmetry": FLAT} | {name: means}
+    found = statuses(deep_connectivity.PART, "connectivity", [paths(rng, **other)], tmp_path)
+    titles = (
+        f"{name}, eps <= eps*/2: as between clean models",
+        f"{name}, eps = eps*: as between clean models",
+        f"{name} rises past eps*",
+    )
+    assert tuple(found[title] for title in titles) == expected
+    assert (tmp_path / "planes.png").exists()
+
+
+# ----------------------------------------------------------------------------------------------- overfitting
+
+
+def histories(rng, growth, epochs=20):
+    """Cell of overfitting whose gap grows by a factor after the reference epoch, by multiple of ε*."""
+    from claims import deep_overfitting as module
+
+    late = np.arange(epochs) > module.reference_epoch(epochs)
+    gaps = 0.2 * np.where(late, np.array(growth, dtype=float)[:, None], 1.0)
+    gaps = gaps * (1 + 0.02 * rng.standard_normal((SEEDS, len(growth), epochs)))
+    train = np.full(gaps.shape, 0.1)
+    values = {"train": train, "test": train + gaps, "eps_star": np.full(SEEDS, 0.1)}
+    return Cell({"dataset": "digits", "epochs": epochs}, values | {"target": np.full(SEEDS, 0.3)})
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"),
+    [
+        ((1, 1, 1, 1, 1.5, 2), ("supported", "supported", "supported")),
+        ((1, 1, 1.4, 1.4, 1.5, 2), ("refuted", "refuted", "supported")),
+        ((1, 1, 1, 1, 1, 1), ("supported", "supported", "refuted")),
+        ((1, 1, 1, 1, 1.5, 1), ("supported", "supported", "refuted")),
+    ],
+)
+def test_gaps_stay_up_to_eps_star_and_grow_past_it(rng, tmp_path, growth, expected):
+    from claims import deep_overfitting
+
+    found = statuses(deep_overfitting.PART, "overfitting", [histories(rng, growth)], tmp_path)
+    assert tuple(found.values()) == expected
+
+
+# ------------------------------------------------------------------------------------------------ Table 2
+
+
+def trainings(rng, star=0.04, unstable=0.2, fgm=1.0, held=0.3):
+    """Cells of Table 2: ε*, FGSM unstable from a strength on, ε* by FGM, what PGD training holds there."""
+    from claims import deep_catastrophic as module
+
+    cells = []
+    for n in (1400, 440):
+        setting = {"dataset": "digits", "n": n, "every": 1}
+        eps = np.array(module.strengths(setting))
+        stable = eps[eps < unstable]
+        values = {"eps_star": star * np.exp(0.1 * rng.standard_normal(SEEDS)), "target": np.full(SEEDS, 0.3)}
+        values["eps_fgm"] = fgm * values["eps_star"] * np.exp(0.05 * rng.standard_normal(SEEDS))
+        for name in module.TRAININGS:
+            single = name in module.ONE_STEP
+            for column in module.COLUMNS:
+                values[f"{column} {name}"] = 0.8 + 0.01 * rng.standard_normal((SEEDS, eps.size))
+            if single:
+                values[f"judged_accuracy {name}"] -= held * (eps >= unstable)
+            values[f"smallest {name}"] = np.full(SEEDS, unstable if single else np.inf)
+            values[f"last_stable {name}"] = np.full(SEEDS, stable[-1] if single and stable.size else 0.0)
+        cells.append(Cell(setting, values))
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("supported",) * 4),
+        ({"star": 0.3}, ("refuted", "refuted", "supported", "supported")),
+        ({"unstable": 0.05, "star": 0.04}, ("inconclusive", "inconclusive", "supported", "supported")),
+        ({"unstable": 0.05, "star": 0.06}, ("refuted", "refuted", "supported", "supported")),
+        ({"unstable": np.inf, "star": 0.5}, ("inconclusive", "inconclusive", "supported")),
+        ({"fgm": 2.0}, ("supported", "supported", "supported", "refuted")),
+        ({"held": 0.0}, ("supported", "supported", "refuted", "supported")),
+    ],
+)
+def test_eps_star_lies_below_the_smallest_unstable_strength(rng, tmp_path, changes, expected):
+    from claims import deep_catastrophic
+
+    found = statuses(deep_catastrophic.PART, "catastrophic", trainings(rng, **changes), tmp_path)
+    assert tuple(found.values()) == expected
