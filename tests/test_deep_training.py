@@ -1,9 +1,5 @@
-"""Training: a loop written by hand, resumption bit for bit, refusals, stacks, schedules, processes."""
+"""Training: a loop written by hand, the record, schedules, stacks, precision, following ε, bad input."""
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -12,14 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from small_runs import RECIPE, blobs, network, normed, same_weights  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from linphase.deep import (  # noqa: E402
     FGM,
-    PGD,
     Attack,
-    CheckpointError,
     Data,
     DivergenceError,
     Recipe,
@@ -34,63 +29,7 @@ from linphase.deep.evaluate import generator_on  # noqa: E402
 from linphase.deep.losses import LOSSES  # noqa: E402
 from linphase.streams import stream  # noqa: E402
 
-RECIPE = Recipe(epochs=5, batch_size=20, lr=0.2, attack=Attack(steps=2))
-
-
-@pytest.fixture(autouse=True)
-def _state():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(before)
-
-
-def blobs(n=50, seed=0):
-    """Three classes that overlap, in [0, 1]⁵."""
-    g = torch.Generator().manual_seed(seed)
-    centres = torch.rand(3, 5, generator=g)
-    y, y_test = (torch.randint(3, (size,), generator=g) for size in (n, 60))
-    x, x_test = ((centres[k] + 0.25 * torch.randn(len(k), 5, generator=g)).clamp(0, 1) for k in (y, y_test))
-    return Data("blobs", x, y, x_test, y_test, classes=3)
-
-
-def network(seed=0, activation="relu"):
-    torch.manual_seed(seed)
-    return mlp((5, 8, 3), activation)
-
-
-def normed(seed=0):
-    """With batch norm and dropout: statistics and random masks are part of the state."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))
-
-
-def same_weights(a, b):
-    return all(
-        torch.equal(v, w) for v, w in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
-
-
-def same_history(a, b):
-    return all(
-        np.array_equal(value, getattr(b, name), equal_nan=True)
-        for name, value in vars(a).items()
-        if name != "seconds"
-    )
-
-
-class Killed(Exception):  # noqa: N818
-    """Raised where a process would be killed."""
-
-
-def killing(epoch):
-    def report(line):
-        if line.startswith(f"epoch {epoch}/"):
-            raise Killed
-
-    return report
+pytestmark = pytest.mark.usefixtures("torch_state")
 
 
 # ------------------------------------------------------------------------------------- a loop written by hand
@@ -271,216 +210,6 @@ def test_no_epoch_of_the_warm_up_is_the_best():
     assert train(network(), blobs(), recipe, 0.1).best == 2
 
 
-# ------------------------------------------------------------------------------------------------ resumption
-
-
-@pytest.mark.parametrize("make", [network, normed])
-@pytest.mark.parametrize("loss", ["cross-entropy", "trades"])
-def test_resumption_at_any_epoch_is_exact(tmp_path, make, loss):
-    data, recipe = blobs(), RECIPE.but(loss=loss, lr=0.5, eps_warmup=1)
-    whole = make()
-    expected = train(whole, data, recipe, 0.1, seed=2)
-    for epoch in range(1, 6):
-        path, model = tmp_path / f"{epoch}.pt", make()
-        with pytest.raises(Killed):
-            train(model, data, recipe, 0.1, path, seed=2, report=killing(epoch))
-        model = make()
-        torch.manual_seed(99)  # another process
-        found = train(model, data, recipe, 0.1, path, seed=2)
-        assert same_weights(model, whole)
-        assert same_history(found, expected)
-        again = make()  # a finished run is only read
-        assert same_history(train(again, data, recipe, 0.1, path, seed=2, report=killing(5)), expected)
-        assert same_weights(again, whole)
-
-
-def test_best_weights_of_before_the_interruption_return(tmp_path):
-    data, recipe = blobs(), RECIPE.but(epochs=8, lr=0.9)
-    whole = network()
-    expected = train(whole, data, recipe, 0.1)
-    assert expected.best < 7
-    model = network()
-    with pytest.raises(Killed):
-        train(model, data, recipe, 0.1, tmp_path / "a.pt", report=killing(int(expected.best) + 1))
-    model = network()
-    train(model, data, recipe, 0.1, tmp_path / "a.pt")
-    assert same_weights(model, whole)
-
-
-def test_a_tracker_resumes(tmp_path):
-    data, recipe = blobs(), RECIPE.but(select="last")
-    whole, expected = network(), Tracker(0.9, 0.05)
-    train(whole, data, recipe, tracker=expected)
-    with pytest.raises(Killed):
-        train(
-            network(),
-            data,
-            recipe,
-            checkpoint=tmp_path / "a.pt",
-            tracker=Tracker(0.9, 0.05),
-            report=killing(4),
-        )
-    model, found = network(), Tracker(0.9, 0.05)
-    train(model, data, recipe, checkpoint=tmp_path / "a.pt", tracker=found)
-    assert same_weights(model, whole)
-    assert (found.mean, found.loss, float(found.eps)) == (expected.mean, expected.loss, float(expected.eps))
-    for other in (
-        Tracker(0.8, 0.05),
-        Tracker(0.9, 0.06),
-        Tracker(0.9, 0.05, gain=0.1),
-        Tracker(0.9, 0.05, tail=1.0),
-        Tracker(0.9, 0.05, least=0.01),
-        None,
-    ):
-        with pytest.raises(CheckpointError, match=r"its (tracker|eps) is"):
-            train(network(), data, recipe, 0.05, checkpoint=tmp_path / "a.pt", tracker=other)
-
-
-def test_a_stack_resumes(tmp_path):
-    data, eps = blobs(), torch.tensor([0.0, 0.1])
-    whole = Stack(network(), 2)
-    expected = train(whole, data, RECIPE, eps)
-    with pytest.raises(Killed):
-        train(Stack(network(), 2), data, RECIPE, eps, tmp_path / "a.pt", report=killing(3))
-    model = Stack(network(), 2)
-    assert same_history(train(model, data, RECIPE, eps, tmp_path / "a.pt"), expected)
-    assert same_weights(model, whole)
-
-
-def test_a_kill_inside_an_epoch_leaves_the_last_whole_one(tmp_path):
-    data, path = blobs(), tmp_path / "a.pt"
-
-    class Breaks(nn.Sequential):
-        steps = 0
-
-        def forward(self, x):
-            Breaks.steps += 1
-            if Breaks.steps == 40:  # of 13 an epoch, after one to see that outputs fit
-                raise Killed
-            return super().forward(x)
-
-    def make():
-        return Breaks(network())
-
-    with pytest.raises(Killed):
-        train(make(), data, RECIPE, 0.1, path)
-    assert path.is_file()
-    assert len(torch.load(path, weights_only=True)["state"]["rows"]) == 2
-    model, whole = make(), make()
-    found = train(model, data, RECIPE, 0.1, path)
-    assert same_history(found, train(whole, data, RECIPE, 0.1))
-    assert same_weights(model, whole)
-
-
-def test_a_killed_process_resumes(tmp_path):
-    """SIGKILL at a moment of its own choosing, twice."""
-    path, script = tmp_path / "a.pt", tmp_path / "run.py"
-    script.write_text(
-        f"""
-import importlib.util, sys, torch
-torch.set_num_threads(1)
-spec = importlib.util.spec_from_file_location("tests_of_training", {str(__file__)!r})
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-recipe = module.RECIPE.but(epochs=100_000)
-module.train(module.network(), module.blobs(), recipe, 0.1, {str(path)!r}, report=print)
-"""
-    )
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-u", script], stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        for _ in range(7):
-            assert process.stdout.readline().startswith(b"epoch")
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        rows = torch.load(path, weights_only=True)["state"]["rows"]
-        assert len(rows) >= 7
-    assert len(rows) >= 14
-    history = train(network(), blobs(), RECIPE.but(epochs=len(rows)), 0.1)
-    assert history.train_loss[:2].tolist() == rows[:2, 1].tolist()  # before the rates part
-
-
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"model": mlp((5, 9, 3))}, "model"),
-        ({"model": mlp((5, 8, 3), "tanh")}, "start"),
-        ({"recipe": RECIPE.but(lr=0.1)}, "recipe"),
-        ({"recipe": RECIPE.but(attack=PGD)}, "recipe"),
-        ({"eps": 0.2}, "eps"),
-        ({"seed": 1}, "seed"),
-        ({"data": blobs(51)}, "data"),
-        ({"data": replace(blobs(), y=blobs().y.roll(1))}, "data"),  # the same sums
-        ({"data": replace(blobs(), y_test=blobs().y_test.roll(1))}, "data"),
-        ({"data": replace(blobs(), bounds=(-1.0, 1.0))}, "data"),
-        ({"data": replace(blobs(), name="drops")}, "data"),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, what):
-    run = {"data": blobs(), "recipe": RECIPE, "eps": 0.1, "seed": 0, "checkpoint": tmp_path / "a.pt"}
-    train(network(), **run)
-    before = (tmp_path / "a.pt").read_bytes()
-    run = {"model": network()} | run | changes
-    with pytest.raises(CheckpointError, match=rf"a\.pt is of another run: its {what} is .*, here it is "):
-        train(**run)
-    assert (tmp_path / "a.pt").read_bytes() == before
-
-
-def test_what_a_kill_left_beside_the_checkpoint_is_swept(tmp_path):
-    for name in ("a.pt1x.part", "b.pt1x.part"):
-        (tmp_path / name).write_bytes(b"half")
-    train(network(), blobs(), RECIPE.but(epochs=1), 0.1, tmp_path / "a.pt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt1x.part"]
-
-
-def test_another_start_is_another_run(tmp_path):
-    train(network(0), blobs(), RECIPE, 0.1, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match="its start is"):
-        train(network(1), blobs(), RECIPE, 0.1, tmp_path / "a.pt")
-
-
-class Malicious:
-    def __reduce__(self):
-        return os.system, ("echo caught > caught",)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text", "list", "malicious"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch, damage):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "a.pt"
-    train(network(), blobs(), RECIPE, 0.1, path)
-    content = path.read_bytes()
-    if damage == "list":
-        torch.save([1, 2], path)
-    elif damage == "malicious":
-        torch.save({"identity": {}, "threads": 1, "state": Malicious()}, path)
-    else:
-        middle = len(content) // 2
-        path.write_bytes(
-            {
-                "truncated": content[:middle],
-                "flipped": content[:60] + b"?" * 60 + content[120:],
-                "empty": b"",
-                "text": b"hello",
-            }[damage]
-        )
-    with pytest.raises(CheckpointError, match=r"checkpoint .*a\.pt cannot be read: \w+"):
-        train(network(), blobs(), RECIPE, 0.1, path)
-    assert not (tmp_path / "caught").exists()
-
-
-def test_another_number_of_threads_is_said(tmp_path):
-    path = tmp_path / "a.pt"
-    with pytest.raises(Killed):
-        train(network(), blobs(), RECIPE, 0.1, path, report=killing(2))
-    torch.set_num_threads(2)
-    with pytest.warns(
-        RuntimeWarning, match="was written with 1 threads, here are 2: the last digits may differ"
-    ):
-        train(network(), blobs(), RECIPE, 0.1, path)
-
-
 # ------------------------------------------------------------------------------------------------ divergence
 
 
@@ -592,6 +321,27 @@ def test_precision_and_layout_change_little(changes):
         assert other[0].weight.is_contiguous(memory_format=torch.channels_last)
     if changes.get("precision") == "bfloat16":
         assert not np.array_equal(b.train_loss, a.train_loss)  # it did compute in less
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on the way to its code generator
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_network_trains_as_it_is(monkeypatch, backend):
+    """Without the code generator, which takes seconds and a C++ compiler; slow: with it."""
+    compiled = []
+
+    def compile_by(model, mode):
+        assert mode is None  # CUDA graphs are for CUDA
+        compiled.append(model)
+        return compiler(model, backend=backend)
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_by)
+    recipe = RECIPE.but(epochs=2, attack=Attack(steps=2, mode="eval"))
+    plain, other = network(), network()
+    a, b = train(plain, blobs(), recipe, 0.1), train(other, blobs(), recipe.but(compile=True), 0.1)
+    assert compiled == [other]
+    np.testing.assert_allclose(b.train_loss, a.train_loss, rtol=1e-5)
+    np.testing.assert_allclose(b.test_loss, a.test_loss, rtol=1e-5)
 
 
 def test_augmentation_can_be_left_out():
@@ -737,88 +487,3 @@ def test_a_stack_has_no_batch_norm():
         Stack(normed(), 2)
     with pytest.raises(ValueError, match="members must be at least 1, got 0"):
         Stack(network(), 0)
-
-
-# ------------------------------------------------------------------------------------------- several devices
-
-
-PROCESS = """
-import importlib.util, sys
-import torch
-from linphase.deep import distributed
-
-torch.set_num_threads(1)
-spec = importlib.util.spec_from_file_location("tests_of_training", {file!r})
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-device = distributed.join()
-assert (device.type, distributed.world()) == ("cpu", 2)
-module.distributed_runs({folder!r}, distributed.rank())
-torch.distributed.destroy_process_group()
-"""
-
-
-def distributed_cases():
-    """Name, model, ε and recipe: uneven shares, a batch of one, restarts, pairs of forwards, a stack."""
-    plain = RECIPE.but(precision="float64", epochs=3, lr=0.3)
-    last = Attack("l2", 2, restarts=2)
-    return {
-        "plain": (network(activation="tanh"), 0.1, plain.but(batch_size=7)),
-        "trades": (network(activation="tanh"), 0.1, plain.but(batch_size=21, loss="trades", attack=last)),
-        "stack": (Stack(network(activation="tanh"), 2), torch.tensor([0.0, 0.1]), plain.but(batch_size=9)),
-        "clean": (network(activation="tanh"), 0.0, plain),
-        "norm": (normed(), 0.1, plain.but(epochs=1)),
-    }
-
-
-def distributed_runs(folder, rank):
-    for name, (model, eps, recipe) in distributed_cases().items():
-        if rank:
-            with torch.no_grad():
-                next(model.parameters()).add_(1)  # the first process's weights are everyone's
-        lines = []
-        history = train(model, blobs(50), recipe, eps, f"{folder}/{name}.pt", report=lines.append)
-        assert bool(lines) == (rank == 0)
-        torch.save(
-            {"weights": model.state_dict(), "loss": history.test_loss.tolist()}, f"{folder}/{name}-{rank}"
-        )
-    tracker = Tracker(0.9, 0.05)
-    train(network(activation="tanh"), blobs(50), RECIPE.but(precision="float64"), tracker=tracker)
-    torch.save({"weights": {}, "loss": [tracker.mean, tracker.loss]}, f"{folder}/tracker-{rank}")
-
-
-def test_two_processes_train_as_one(tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(PROCESS.format(file=str(__file__), folder=str(tmp_path)))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    done = subprocess.run(
-        launch,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name, (model, eps, recipe) in distributed_cases().items():
-        first, second = (torch.load(tmp_path / f"{name}-{rank}", weights_only=False) for rank in (0, 1))
-        assert first["loss"] == second["loss"]
-        for key, value in first["weights"].items():
-            torch.testing.assert_close(value, second["weights"][key], rtol=1e-12, atol=1e-12)
-        if name == "norm":  # its batches are those of each process
-            continue
-        history = train(model, blobs(50), recipe, eps)
-        np.testing.assert_allclose(first["loss"], history.test_loss, rtol=1e-7)
-        for key, value in model.state_dict().items():
-            torch.testing.assert_close(first["weights"][key], value, rtol=1e-7, atol=1e-9)
-        # What two processes wrote one can go on from, for example to read it.
-        model, _, _ = distributed_cases()[name]
-        np.testing.assert_allclose(
-            train(model, blobs(50), recipe, eps, tmp_path / f"{name}.pt").test_loss, first["loss"]
-        )
-    tracker = Tracker(0.9, 0.05)
-    train(network(activation="tanh"), blobs(50), RECIPE.but(precision="float64"), tracker=tracker)
-    expected = [tracker.mean, tracker.loss]
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"tracker-{rank}", weights_only=False)["loss"]
-        assert found == pytest.approx(expected, rel=1e-9)
