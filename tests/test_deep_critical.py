@@ -20,15 +20,7 @@ from linphase.deep.search import ROUNDS, SIDE_BY_SIDE, build  # noqa: E402
 
 L2 = replace(FGM, norm="l2")
 
-
-@pytest.fixture(autouse=True)
-def _threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("torch_state")
 
 
 class Linear(nn.Module):
