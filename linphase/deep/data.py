@@ -14,6 +14,7 @@ from torch import Tensor
 from linphase.deep import sources
 from linphase.deep.augment import check_kind
 from linphase.deep.checks import Bounds, check_count, check_positive
+from linphase.deep.models import CIFAR10_MEAN, CIFAR10_STD
 from linphase.streams import stream
 
 
@@ -27,12 +28,7 @@ class _Constants(TypedDict):
 _SETS: dict[str, _Constants] = {
     "mnist": {"classes": 10, "augment": None, "mean": (0.0,), "std": (1.0,)},
     "fashion-mnist": {"classes": 10, "augment": None, "mean": (0.0,), "std": (1.0,)},
-    "cifar10": {
-        "classes": 10,
-        "augment": "crop-flip",
-        "mean": (0.4914, 0.4822, 0.4465),
-        "std": (0.2471, 0.2435, 0.2616),
-    },
+    "cifar10": {"classes": 10, "augment": "crop-flip", "mean": CIFAR10_MEAN, "std": CIFAR10_STD},
     "cifar100": {
         "classes": 100,
         "augment": "crop-flip-rotate",
