@@ -440,6 +440,23 @@ def test_the_given_model_is_left_alone():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(("precision", "same"), [("float32", True), ("bfloat16", False)])
+def test_the_clean_model_is_scored_in_the_precision_of_the_recipe(monkeypatch, precision, same):
+    from linphase.deep import search as module
+
+    seen = []
+
+    def spying(model, x, *rest):
+        forward = rest[-1]
+        seen.append((torch.equal(forward(x), model(x)), forward(x).dtype))
+        return score(model, x, *rest)
+
+    score = module.score
+    monkeypatch.setattr(module, "score", spying)
+    critical_strength(factory, blobs(), SMALL.but(precision=precision), "attack-only")
+    assert set(seen) == {(same, torch.float32)}
+
+
 @pytest.mark.parametrize("loss", ["trades", "mart"])
 def test_trades_and_mart_are_judged_by_cross_entropy(loss):
     recipe = SMALL.but(loss=loss)

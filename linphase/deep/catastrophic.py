@@ -163,10 +163,11 @@ def catastrophic_overfitting(
             steps = sum(1 + (a.steps * a.restarts if a else 0) for a in attacks.values())
             trial: dict[str, Any] = {"passes": (history.passes + steps * len(x) / data.n) * len(group)}
             trial |= {"train": history.train_accuracy, "detector": history.test_accuracy}
+            forward = recipe.forward_of(model)
             for name, tried in attacks.items():
                 found = score(
                     model, x, y, strength if tried else 0.0, tried, recipe.judge, data.bounds,
-                    recipe.test_batch_size, seed,
+                    recipe.test_batch_size, seed, forward,
                 )  # fmt: skip
                 trial[name] = found.accuracy.cpu().numpy()
             trials.append(trial)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
 
-from linphase.deep.attacks import PGD, Attack
+from linphase.deep.attacks import PGD, Attack, Forward
 from linphase.deep.checks import check_count, check_positive
 from linphase.deep.losses import Loss, find_loss
 
@@ -140,6 +141,24 @@ class Recipe:
     def strength(self, eps: Any, epoch: int) -> Any:
         """ε of an epoch, counted from 0: the full one but for the warm-up."""
         return eps * min(1.0, (epoch + 1) / (self.eps_warmup + 1))
+
+    def forward_of(self, model: nn.Module) -> Forward:
+        """Return the model's forward, compiled and under autocast as the recipe says."""
+        if not self.compile and self.precision != "bfloat16":
+            return model
+        device = next(model.parameters()).device.type
+        run: Forward = model
+        if self.compile:
+            run = torch.compile(model, mode="reduce-overhead" if device == "cuda" else None)
+        if self.precision != "bfloat16":
+            return run
+
+        def mixed(x: Tensor) -> Tensor:
+            with torch.autocast(device, torch.bfloat16):
+                output: Tensor = run(x)
+            return output.float()
+
+        return mixed
 
     def but(self, **changes: Any) -> Self:
         """Return the recipe with some settings changed."""

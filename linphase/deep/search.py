@@ -226,8 +226,12 @@ class Search:
         recipe = self.recipe
         data = self.data.to(self.data.x.device, recipe.dtype)
         x, y = (data.x_test, data.y_test) if test else (data.x, data.y)
-        size = recipe.test_batch_size
-        return float(score(model, x, y, eps, recipe.judging, recipe.judge, data.bounds, size, self.seed).loss)
+        return float(
+            score(
+                model, x, y, eps, recipe.judging, recipe.judge, data.bounds,
+                recipe.test_batch_size, self.seed, recipe.forward_of(model),
+            ).loss
+        )  # fmt: skip
 
     def _train(
         self,

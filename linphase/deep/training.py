@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from linphase.deep import checkpoints, distributed
 from linphase.deep.alignment import misalignment
-from linphase.deep.attacks import Forward
 from linphase.deep.augment import augment
 from linphase.deep.checks import check_eps, check_fit
 from linphase.deep.data import Data
@@ -126,9 +125,9 @@ class _Run:
         self.aligned = self.attacked and recipe.align > 0
         for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
             check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss)
-        self.forward = _forward(model, recipe, device)
+        self.forward = recipe.forward_of(model)
         wrapped = distributed.wrap(model)  # for the forward of a step; attacks need no gradient of weights
-        self.update = self.forward if wrapped is model else _forward(wrapped, recipe, device)
+        self.update = self.forward if wrapped is model else recipe.forward_of(wrapped)
         self.optimiser = torch.optim.SGD(
             model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -312,20 +311,3 @@ class _Run:
             seconds=self.seconds + time.perf_counter() - start,
             passes=self.passes,
         )
-
-
-def _forward(model: nn.Module, recipe: Recipe, device: torch.device) -> Forward:
-    """The model's forward, compiled and under autocast as the recipe says."""
-    run: Forward = model
-    if recipe.compile:
-        mode = "reduce-overhead" if device.type == "cuda" else None
-        run = torch.compile(model, mode=mode)
-    if recipe.precision != "bfloat16":
-        return run
-
-    def mixed(x: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            output: Tensor = run(x)
-        return output.float()
-
-    return mixed
