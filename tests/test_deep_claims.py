@@ -80,7 +80,7 @@ def histories(rng, growth, epochs=20):
     """Cell of overfitting whose gap grows by a factor after the reference epoch, by multiple of ε*."""
     from claims import deep_overfitting as module
 
-    late = np.arange(epochs) > module.reference_epoch(epochs)
+    late = np.arange(epochs) >= module.windows(epochs)[0].stop
     gaps = 0.2 * np.where(late, np.array(growth, dtype=float)[:, None], 1.0)
     gaps = gaps * (1 + 0.02 * rng.standard_normal((SEEDS, len(growth), epochs)))
     train = np.full(gaps.shape, 0.1)
@@ -136,6 +136,7 @@ def trainings(rng, star=0.04, unstable=0.2, fgm=1.0, held=0.3):
         ({}, ("supported",) * 4),
         ({"star": 0.3}, ("refuted", "refuted", "supported", "supported")),
         ({"unstable": 0.05, "star": 0.04}, ("inconclusive", "inconclusive", "supported", "supported")),
+        ({"unstable": 0.05, "star": 0.001}, ("inconclusive", "inconclusive", "supported", "supported")),
         ({"unstable": 0.05, "star": 0.06}, ("refuted", "refuted", "supported", "supported")),
         ({"unstable": np.inf, "star": 0.5}, ("inconclusive", "inconclusive", "supported")),
         ({"fgm": 2.0}, ("supported", "supported", "supported", "refuted")),

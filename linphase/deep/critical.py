@@ -8,8 +8,8 @@ scratch
 finetune
     L(ε) from short adversarial training of the clean model.
 attack-only
-    L(ε) of the clean model itself, attacked. Since it is no minimiser at ε > 0, the root is a lower bound,
-    up to the error of optimisation.
+    L(ε) of the clean model itself, attacked. Since it is no minimiser at ε > 0, the root is a lower bound of
+    the ε* of the evaluated loss, up to the error of optimisation.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def critical_strength(
     tuning : Tuning, optional
         Of "finetune"; its defaults follow ε through 60 % of the schedule, by FGM.
     train_loss : {"running", "evaluated"}
-        Which of the two training losses of a `History` is L; the paper's is the running one.
+        Which of the two training losses of a `History` is L for "scratch"; the paper's is the running one.
+        "finetune" takes the running one while it trains, "attack-only" evaluates.
     tolerance : float
         Relative accuracy of the attack-only root.
     checkpoints : path, optional

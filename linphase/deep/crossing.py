@@ -29,15 +29,16 @@ class CriticalStrength:
         0 if already the clean training loss exceeds R, inf if the largest ε tried does not reach it. Over
         several seeds the median.
     lower, upper : float
-        Bracket: neighbouring strengths between which L crosses R; over several seeds the extremes of theirs.
+        Bracket: neighbouring strengths between which L crosses R; 0 and infinity after fine-tuning, which has
+        none. Over several seeds the extremes of theirs.
     trace : tuple of Point
         Where L was found, ε rising. Empty over several seeds: each has its own.
     target : float
         R, the clean test loss of the clean model; over several seeds the mean.
     method : str
     seconds, passes : float
-        Cost, without that of the clean model for the methods that start from it: wall time, and passes
-        forward and backward over the training data.
+        Cost, without that of the clean model for the methods that start from it: wall time (of this call:
+        what checkpoints spare is not in it), and passes forward and backward over the training data.
     clean_passes : float
         Cost of the clean model; 0 if it was given.
     runs : tuple of CriticalStrength

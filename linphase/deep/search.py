@@ -47,7 +47,7 @@ class Tuning:
         Its norm is the recipe's.
     follow : bool
         One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
-        ``strengths``, and the line through (0, L(0)) and their losses continued to R.
+        ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
     strengths : tuple of float
         In units of the attack-only root; with ``follow`` the first is where ε starts.
     lr : float
@@ -155,18 +155,17 @@ class Search:
         recipe = tuning.recipe(self.recipe)
         if tuning.follow:
             start = tuning.strengths[0] * root
-            # The root bounds ε* from below, up to the error of optimisation.
-            tracker = Tracker(trail.target, start, least=min(start, root / 2))
+            tracker = Tracker(trail.target, start, least=min(start, root / 10))
             self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
             trail.add(Point(tracker.mean, tracker.loss))
-            return trail.result("finetune", tracker.mean, min(root, tracker.mean), np.inf)
+            return trail.result("finetune", tracker.mean, 0.0, np.inf)
         for strength in tuning.strengths:
             run = self._train(copy.deepcopy(self.clean.model), recipe, strength * root, trail)
             trail.add(Point(strength * root, float(run.at_best("train_loss")), run))
         eps, losses = np.array([point[:2] for point in trail.points]).T
         slope, intercept = np.polyfit(eps, losses, 1)
         eps_star = max(0.0, (trail.target - intercept) / slope) if slope > 0 else np.inf
-        return trail.result("finetune", eps_star, min(root, eps_star), np.inf)
+        return trail.result("finetune", eps_star, 0.0, np.inf)
 
     def attack_only(self) -> CriticalStrength:
         """Attack the clean model alone: the root of ε ↦ R̂(θ̂(0), ε) − R."""

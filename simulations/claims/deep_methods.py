@@ -1,6 +1,6 @@
 """Table 4: what ε* costs by fine-tuning the clean model, and how far it is from training from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ from claims.deep_cells import columns_of, join, keys_of, log_ratio, summary
 from claims.deep_sets import Net, nets, seeds_of, setting
 from claims.deep_strength import METHODS, TUNINGS, block
 from linphase import evidence, plotting
-from linphase.study import Experiment, Options, Part, Report, Results, row
+from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 SAYS = "a few short fine-tunings and a line find eps* with 80 % less time than training from scratch"
-OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* at 5 % of the cost"
+OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* with 80 % fewer passes"
 SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 10}
 MARGIN = float(np.log(1.5))
-COST = 0.05
+COST = 0.2
 NAMES = {"follow": "FGM, following"}
 
 
@@ -55,6 +55,9 @@ def report(results: Results, options: Options) -> Report:
                 for unit in ("passes", "seconds")
             )
             rows.append(row(error, experiment=f"log(eps* {method} / scratch)", norm=norm))
+            for cell in own:
+                if each := _error(cell, method):
+                    rows.append(row(each, experiment=f"log(eps* {method} / scratch)", **keys_of(cell)))
             rows.append(row(share, experiment=f"passes of {method} / scratch", norm=norm))
             rows.append(row(seconds, experiment=f"seconds of {method} / scratch", norm=norm))
             low, high = error.interval()
@@ -65,19 +68,27 @@ def report(results: Results, options: Options) -> Report:
                 }
             )  # fmt: skip
             if method in TUNINGS:
-                claims += _claims(method, norm, error, share)
+                errors = [_error(cell, method) for cell in own] if method == "follow" else []
+                claims += _claims(method, norm, [e for e in errors if e], share)
     return Report(rows, claims, {"critical_methods": columns_of(points)} if points else {})
 
 
+def _error(cell: Cell, method: str) -> evidence.Estimate | None:
+    return log_ratio(cell.values[f"eps {method}"], cell.values["eps scratch"])
+
+
 def _claims(
-    method: str, norm: str, error: evidence.Estimate, share: evidence.Estimate
+    method: str, norm: str, errors: Sequence[evidence.Estimate], share: evidence.Estimate
 ) -> list[evidence.Claim]:
-    if method == "follow":
-        near = evidence.equivalent("log ratio", OURS, error, 0.0, MARGIN)
+    """Cost of each method; of following also the error, by network, so that none cancels another's."""
+    if errors:
+        near = [
+            evidence.equivalent(f"log ratio {k}", OURS, error, 0.0, MARGIN) for k, error in enumerate(errors)
+        ]
         cheap = evidence.below("cost", OURS, share, COST)
-        title = f"{norm}: following eps, within a factor of 1.5 at 5 % of the cost"
-        return [evidence.all_of(title, OURS, [near, cheap])]
-    return [evidence.below(f"{norm}, {method}: share of the cost of scratch below 20 %", SAYS, share, 0.2)]
+        title = f"{norm}: following eps, within a factor of 1.5 for each network, 80 % fewer passes"
+        return [evidence.all_of(title, OURS, [*near, cheap])]
+    return [evidence.below(f"{norm}, {method}: passes below 20 % of those of scratch", SAYS, share, COST)]
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:

@@ -127,10 +127,11 @@ def judged(setting: Mapping[str, Any]) -> int | None:
 def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
     """Return the paper's recipe over the setting's epochs, with its norm and loss."""
     mixed = setting["dataset"] in MIXED
+    mode = "eval" if setting["loss"] == "trades" else "train"  # as its authors attack
     return deep.Recipe(
         setting["epochs"],
         lr=0.01 if setting["dataset"] == "svhn" else 0.1,
-        attack=deep.Attack(setting["norm"], attack_steps(setting)),
+        attack=deep.Attack(setting["norm"], attack_steps(setting), mode=mode),
         loss=setting["loss"],
         precision="bfloat16" if mixed else "float32",
         channels_last=mixed,
