@@ -136,7 +136,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
         for ax in (left, right):
             ax.axhline(1.0, color="black", linewidth=0.7, zorder=1)
             ax.axhspan(1 - MARGIN, 1 + MARGIN, color="0.92", linewidth=0, zorder=0)
-        left.set(xlabel="epoch", ylabel="gap / gap after the first decay", ylim=(0.5, 3.0))
+        left.set(xlabel="epoch", ylabel="gap / gap after the first decay")
         right.set(xlabel=r"$\epsilon/\epsilon^*$")
         plotting.threshold(right, 1.0)
         plotting.letters([left, right])

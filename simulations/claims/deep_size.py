@@ -186,8 +186,9 @@ def _draw_traces(data: Mapping[str, np.ndarray], folder: Path) -> None:
                 ax.axvline(star, color=color, linewidth=0.7, linestyle=":", zorder=1)
         ax.set(xlabel=rf"$\epsilon$   ($n={n:g}$)", yscale="log", xlim=(0, None))
     axes[0].set_ylabel("adversarial training loss")
-    axes[0].plot([], [], color="0.35", linewidth=0.7, label="clean test loss $R$")
-    axes[0].plot([], [], color="0.35", linewidth=0.7, linestyle=":", label=r"$\epsilon^*$")
+    plain = {"color": "0.35", "linewidth": 0.7, "marker": ""}
+    axes[0].plot([], [], **plain, linestyle="-", label="clean test loss $R$")
+    axes[0].plot([], [], **plain, linestyle=":", label=r"$\epsilon^*$")
     if sizes.size > 1:
         plotting.letters(axes)
     plotting.shared_legend(fig, axes)
