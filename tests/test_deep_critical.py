@@ -322,7 +322,7 @@ def test_the_trace_holds_the_loss_that_was_asked_for(train_loss):
 def test_fine_tuning_starts_from_the_clean_model_and_leaves_it(tuning):
     """Without a step its loss is that of the attacked clean model; with steps the search keeps that model."""
     search, data = Search(factory, blobs(), SMALL.but(batch_size=None)), blobs().to("cpu", torch.float64)
-    eps = 1.5 * search.root.eps_star
+    eps = 1.5 * search.root_on(512, 0.05).eps_star
     attacked = deep.evaluate(search.clean.model, data.x, data.y, eps, FGM)
     assert search.finetune(tuning).trace[-1][:2] == pytest.approx((eps, float(attacked.loss)), rel=1e-9)
     before = copy.deepcopy(search.clean.model.state_dict())
@@ -478,7 +478,20 @@ def test_the_cost_of_a_method_holds_all_it_used():
     second.attack_only()
     assert second.finetune().passes == alone.passes
     training = 6 * 2  # 0.6 × 10 epochs of one attack step and an update
-    assert alone.passes == pytest.approx(first.attack_only().passes + training)
+    assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training)
+
+
+def test_a_few_examples_say_where_fine_tuning_starts():
+    """At their share of the cost; if they lie above R where all together do not, all are asked."""
+    data = blobs()
+    search = Search(factory, data, SMALL, seed=1)
+    few, every = search.root_on(20, 0.05), search.root_on(40, 0.05)
+    assert few.passes < every.passes
+    assert few.passes % 0.5 == 0  # of 20 examples in 40
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 12)
+    root, above = search.root, replace(few, eps_star=0.0)
+    search.root_on = lambda examples, tolerance: above
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 12)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from torch import nn
 
 from linphase.deep.attacks import FGM, Attack
-from linphase.deep.checks import check_fit, check_positive
+from linphase.deep.checks import check_count, check_fit, check_positive
 from linphase.deep.crossing import CriticalStrength, Point, crossing
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
@@ -49,7 +49,9 @@ class Tuning:
         One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
         ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
     strengths : tuple of float
-        In units of the attack-only root; with ``follow`` the first is where ε starts.
+        In units of the attack-only root on a few examples; with ``follow`` the first is where ε starts.
+    examples : int
+        How many of the training examples say where the clean model's attacked loss is about R.
     lr : float
         Rate, as a share of the recipe's; falls at the recipe's milestones.
     """
@@ -59,9 +61,11 @@ class Tuning:
     follow: bool = True
     strengths: tuple[float, ...] = (1.5,)
     lr: float = 1.0
+    examples: int = 512
 
     def __post_init__(self) -> None:
         check_positive("length", self.length)
+        check_count("examples", self.examples)
         check_positive("lr", self.lr)
         if not self.strengths or not all(strength > 0 for strength in self.strengths):
             raise ValueError(f"strengths must be positive numbers, got {self.strengths}")
@@ -148,20 +152,24 @@ class Search:
         """Fine-tune the clean model: let ε follow the crossing, or extrapolate from a few strengths."""
         tuning = tuning or Tuning()
         trail = _Trail(self.clean)
-        trail.pay(self.root)
-        root = self.root.eps_star
-        if not 0 < root < np.inf:
-            return trail.result("finetune", root, self.root.lower, self.root.upper)
+        about = self.root_on(tuning.examples, tolerance=0.05)
+        trail.pay(about)
+        if not 0 < about.eps_star < np.inf:  # a few examples may lie above R where all lie below
+            about = self.root
+            trail.pay(about)
+        unit = about.eps_star
+        if not 0 < unit < np.inf:
+            return trail.result("finetune", unit, about.lower, about.upper)
         recipe = tuning.recipe(self.recipe)
         if tuning.follow:
-            start = tuning.strengths[0] * root
-            tracker = Tracker(trail.target, start, least=min(start, root / 10))
+            start = tuning.strengths[0] * unit
+            tracker = Tracker(trail.target, start, least=min(start, unit / 10))
             self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
             trail.add(Point(tracker.mean, tracker.loss))
             return trail.result("finetune", tracker.mean, 0.0, np.inf)
         for strength in tuning.strengths:
-            run = self._train(copy.deepcopy(self.clean.model), recipe, strength * root, trail)
-            trail.add(Point(strength * root, float(run.at_best("train_loss")), run))
+            run = self._train(copy.deepcopy(self.clean.model), recipe, strength * unit, trail)
+            trail.add(Point(strength * unit, float(run.at_best("train_loss")), run))
         eps, losses = np.array([point[:2] for point in trail.points]).T
         slope, intercept = np.polyfit(eps, losses, 1)
         eps_star = max(0.0, (trail.target - intercept) / slope) if slope > 0 else np.inf
@@ -178,8 +186,8 @@ class Search:
             model = copy.deepcopy(self.trained).to(self.data.x.device, self.recipe.dtype)
             data = self.data.to(self.data.x.device, self.recipe.dtype)
             check_fit(model, data.x, data.y, self.recipe.loss)
-            target = self._score(model, 0.0, test=True)
-            return Clean(model, target, Point(0.0, self._score(model, 0.0)), 0.0)
+            target = self._score(model, 0.0, data, test=True)
+            return Clean(model, target, Point(0.0, self._score(model, 0.0, data)), 0.0)
         model = build(self.model_factory, self.seed)
         run = self._train(model, self.recipe, 0.0)
         target = float(run.at_best("clean_test_loss"))
@@ -188,14 +196,21 @@ class Search:
     @cached_property
     def root(self) -> CriticalStrength:
         """The attack-only result."""
-        clean, data, attack = self.clean, self.data, self.recipe.judging
+        return self.root_on(self.data.n, self.tolerance)
+
+    def root_on(self, examples: int, tolerance: float) -> CriticalStrength:
+        """Return the attack-only result on so many of the training examples."""
+        clean, attack, data = self.clean, self.recipe.judging, self.data
+        if examples < data.n:
+            data = data.subset(examples, self.seed)
         trail = _Trail(clean)
         found: dict[float, float] = {}
 
         def excess(eps: float) -> float:
             if eps not in found:
-                found[eps] = self._score(clean.model, eps)
-                trail.passes += 1 + (attack.steps * attack.restarts if eps else 0)
+                found[eps] = self._score(clean.model, eps, data)
+                passes = 1 + (attack.steps * attack.restarts if eps else 0)
+                trail.passes += passes * data.n / self.data.n
             return found[eps] - clean.target
 
         low, high = 0.0, self._scale()
@@ -211,7 +226,7 @@ class Search:
             low, high = high, min(2 * high, farthest)
         root = np.inf
         if excess(high) > 0:
-            root = float(brentq(excess, low, high, xtol=1e-12 * high, rtol=max(self.tolerance, 1e-12)))
+            root = float(brentq(excess, low, high, xtol=1e-12 * high, rtol=max(tolerance, 1e-12)))
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
 
@@ -221,9 +236,9 @@ class Search:
             return 0.01 * (self.data.bounds[1] - self.data.bounds[0])
         return 0.01 * float(self.data.x.double().std())
 
-    def _score(self, model: nn.Module, eps: float, *, test: bool = False) -> float:
+    def _score(self, model: nn.Module, eps: float, data: Data, *, test: bool = False) -> float:
         recipe = self.recipe
-        data = self.data.to(self.data.x.device, recipe.dtype)
+        data = data.to(data.x.device, recipe.dtype)
         x, y = (data.x_test, data.y_test) if test else (data.x, data.y)
         return float(
             score(

@@ -20,9 +20,9 @@ def training(s: Mapping[str, Any], steps: int, judge: int | None = None) -> floa
 def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     """Passes of the clean model and of a search for ε*, from scratch or by following it."""
     steps = attack_steps(s)
-    root = 12 * (1 + steps)
-    runs = (7 if s["network"] == "mlp" else 4) * training(s, steps) if scratch else 0.6 * s["epochs"] * 2
-    return training(s, 0) + root + runs
+    if not scratch:
+        return training(s, 0) + 0.6 * s["epochs"] * 2
+    return training(s, 0) + 12 * (1 + steps) + (7 if s["network"] == "mlp" else 4) * training(s, steps)
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:
