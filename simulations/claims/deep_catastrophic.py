@@ -147,24 +147,33 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
 
 
 def _order(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
-    """ε* against the last strength before the smallest unstable one, which bounds the true one from below."""
+    """ε* against the smallest unstable strength, which lies between two of the grid.
+
+    Supported if ε* is below the last stable one, refuted if it is above the first unstable one.
+    """
     parts, told = [], []
     for cell in cells:
         values, n = cell.values, cell.setting["n"]
         good = [usable(eps) for eps in values["eps_star"]]
         # If already the first strength is unstable, the true one may be anywhere below: half of it, say.
         floor = strengths(cell.setting)[0] / 2
-        ratio = np.log(np.maximum(values[f"last_stable {name}"], floor) / values["eps_star"])[good]
-        if ratio.size < 2:
+        smallest, stable = values[f"smallest {name}"], np.maximum(values[f"last_stable {name}"], floor)
+        low, high = (np.log(ends / values["eps_star"])[good] for ends in (stable, smallest))
+        if low.size < 2:
             return None
-        lost = len(good) - ratio.size
-        parts.append(evidence.above(f"n = {n}", SAYS, evidence.mean(ratio, failures=lost), 0.0))
-        smallest = values[f"smallest {name}"]
+        lost = len(good) - low.size
+        part = evidence.above(f"n = {n}", SAYS, evidence.mean(low, failures=lost), 0.0)
+        # A seed without an unstable strength has no upper end, so it cannot speak against.
+        upper = (
+            evidence.above("", SAYS, evidence.mean(high), 0.0).p_refute if np.isfinite(high).all() else 1.0
+        )
+        parts.append(replace(part, p_refute=upper))
         count = int(np.isfinite(smallest).sum())
         median = f", median {np.median(smallest[np.isfinite(smallest)]):.3g}" if count else ""
         told.append(f"n = {n}: {count} of {smallest.size} seeds meet an unstable eps{median}")
     top = strengths(cells[0].setting)[-1]
-    note = f"log of the last stable eps of the grid over eps*; up to {top:.3g}, {'; '.join(told)}"
+    ends = "log of the last stable eps of the grid over eps* (to refute: of the first unstable)"
+    note = f"{ends}; up to {top:.3g}, {'; '.join(told)}"
     return evidence.all_of(f"eps* < smallest unstable eps, {name}", SAYS, parts, note=note)
 
 
