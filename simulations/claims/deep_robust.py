@@ -8,7 +8,8 @@ from claims.deep_cells import keys_of, log_ratio, summary
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
 from linphase import evidence
-from linphase.study import Experiment, Options, Part, Report, Results, row
+from linphase.deep.crossing import crossing
+from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 LOSSES = ("cross-entropy", "trades", "mart")
 LITTLE = "TRADES and MART move eps* little"
@@ -27,15 +28,19 @@ def experiments(options: Options) -> list[Experiment]:
 
 
 def report(results: Results, options: Options) -> Report:
-    """ε* by the training loss evaluated again, under an attack on the cross-entropy."""
+    """ε* by the training loss evaluated again, under an attack on the cross-entropy.
+
+    R is that of the clean model trained by cross-entropy, for every loss: MART has another clean model.
+    """
     cells = {cell.setting["loss"]: cell for cell in results.get("robust-loss", ())}
     if not cells:
         return Report()
     rows: list[dict[str, Any]] = []
     claims = []
-    plain = cells["cross-entropy"].values["eps evaluated"]
+    target = cells["cross-entropy"].values["target"]
+    plain = _crossings(cells["cross-entropy"], target)
     for loss, cell in cells.items():
-        values = cell.values["eps evaluated"]
+        values = _crossings(cell, target)
         rows.append(summary(values, experiment="eps*, evaluated training loss", **keys_of(cell)))
         ratio = None if loss == "cross-entropy" else log_ratio(values, plain)
         if ratio is not None:
@@ -46,6 +51,17 @@ def report(results: Results, options: Options) -> Report:
             expected: evidence.Status = "refuted" if cell.setting["dataset"] == "digits" else "supported"
             claims.append(evidence.above(f"{loss}: raises eps*", RAISE, ratio, 0.0, expected=expected))
     return Report(rows, claims)
+
+
+def _crossings(cell: Cell, target: np.ndarray) -> np.ndarray:
+    """ε* of each seed at a given R."""
+    stars = []
+    for eps, losses, level in zip(
+        cell.values["trace_eps"], cell.values["trace_evaluated"], target, strict=True
+    ):
+        trace = [point for point in zip(eps, losses, strict=True) if np.isfinite(point[0])]
+        stars.append(crossing(trace, level)[0])
+    return np.array(stars)
 
 
 PART = Part("robust", experiments, report)
