@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 import linphase as lp  # noqa: E402
 from linphase import deep  # noqa: E402
 from linphase.deep import FGM, Attack, Data, Recipe, Search, Tuning, critical_strength, mlp  # noqa: E402
-from linphase.deep.crossing import CriticalStrength, crossing, summary  # noqa: E402
+from linphase.deep.crossing import CriticalStrength, crossing, refinement, summary  # noqa: E402
 from linphase.deep.search import ROUNDS, SIDE_BY_SIDE, build  # noqa: E402
 
 L2 = replace(FGM, norm="l2")
@@ -243,6 +243,32 @@ def test_crossings(trace, expected):
     assert crossing(trace, 1.0) == expected
 
 
+@pytest.mark.parametrize(
+    ("trace", "expected"),
+    [
+        ([(0, 0), (1, 2)], 0.5),
+        ([(0, 0), (1, 0.5), (4, 2)], 2.0),
+        ([(1, 0.8), (4, 20)], 2.0),  # the line's is 1.03, and the loss there is not near R: the middle
+        ([(1, 0.0), (4, 1.2)], 2.0),
+        ([(0, 0.8), (4, 20)], 2.0),
+        ([(1, 0.95), (4, 20)], 1 + 3 * 0.05 / 19.05),  # near R: the line's
+    ],
+)
+def test_where_to_refine(trace, expected):
+    assert refinement(trace, 1.0) == pytest.approx(expected)
+
+
+def test_refinement_closes_in_on_a_jump():
+    """As where training fails from some ε on: a line through the ends would creep up from the left."""
+    trace = [(1.0, 0.1), (4.0, 20.0)]
+    for _ in range(6):
+        eps = refinement(trace, 1.0)
+        trace.append((eps, 0.1 if eps < 3.3 else 20.0))
+    _, left, right = crossing(trace, 1.0)
+    assert left < 3.3 < right
+    assert right / left < 1.05
+
+
 def test_the_summary_of_seeds():
     def result(eps, lower, upper):
         return CriticalStrength(eps, lower, upper, (), eps + 1, "scratch", 2.0, 3.0, 4.0)
@@ -334,7 +360,7 @@ def test_refinement_goes_to_the_crossing():
     coarse = critical_strength(factory, blobs(), SMALL, grid=(0.2, 0.4), refine=0)
     fine = critical_strength(factory, blobs(), SMALL, grid=(0.2, 0.4), refine=1)
     new = {point.eps for point in fine.trace} - {point.eps for point in coarse.trace}
-    assert new == {coarse.eps_star}
+    assert new == {refinement(coarse.trace, coarse.target)}
     assert fine.upper - fine.lower < coarse.upper - coarse.lower
     assert fine.passes > coarse.passes
 

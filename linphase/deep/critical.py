@@ -63,7 +63,8 @@ def critical_strength(
         Strengths for "scratch". By default multiples 2, 4, 8, … of the attack-only root of the clean model,
         until L exceeds R.
     refine : int
-        Further runs of "scratch" at the interpolated crossing.
+        Further runs of "scratch": at the interpolated crossing, or where the loss bends in the middle of its
+        bracket.
     side_by_side : bool
         Train the strengths of a round as one `Stack`: for small networks without batch norm.
     trained : Module, optional

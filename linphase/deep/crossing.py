@@ -10,6 +10,9 @@ import numpy as np
 
 from linphase.deep.history import History
 
+NEAR = 0.1
+"""Share of R within which a loss is near it."""
+
 
 class Point(NamedTuple):
     """A strength with its training loss, and the run's history if it was trained."""
@@ -70,6 +73,20 @@ def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tup
         return np.inf, points[-1][0], np.inf
     (left, low), (right, high) = points[inside[-1]], points[inside[-1] + 1]
     return left + (right - left) * (target - low) / (high - low), left, right
+
+
+def refinement(trace: Sequence[tuple[float, float] | Point], target: float) -> float:
+    """Return the strength to try next: the interpolated crossing, or the middle of its bracket.
+
+    The middle if the interpolated one lies in an outer quarter whose end is not near R: there the loss bends,
+    as where training fails from some ε on, and a line through such a loss would creep up from one side.
+    """
+    eps, left, right = crossing(trace, target)
+    end = left if eps - left < right - eps else right
+    loss = next(point[1] for point in trace if point[0] == end)
+    if abs(eps - end) >= (right - left) / 4 or abs(loss - target) <= NEAR * target:
+        return eps
+    return float(np.sqrt(left * right)) if left > 0 else right / 2
 
 
 def summary(runs: Sequence[CriticalStrength]) -> CriticalStrength:

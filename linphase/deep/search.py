@@ -18,7 +18,7 @@ from torch import nn
 
 from linphase.deep.attacks import FGM, Attack
 from linphase.deep.checks import check_count, check_fit, check_positive
-from linphase.deep.crossing import CriticalStrength, Point, crossing
+from linphase.deep.crossing import CriticalStrength, Point, crossing, refinement
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
 from linphase.deep.history import History
@@ -119,7 +119,7 @@ class Search:
     def scratch(
         self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
     ) -> CriticalStrength:
-        """Train at the strengths of a grid, then at the crossing."""
+        """Train at the strengths of a grid, then around the crossing."""
         trail = _Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
@@ -143,9 +143,8 @@ class Search:
                 if trail.points[-1].loss > trail.target:
                     break
         for _ in range(refine):
-            eps = trail.crossing()[0]
-            if 0 < eps < np.inf:
-                train_at([eps])
+            if 0 < trail.crossing()[0] < np.inf:
+                train_at([refinement(trail.points, trail.target)])
         return trail.result("scratch", *trail.crossing())
 
     def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:

@@ -50,7 +50,7 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
     found = {
         "attack-only": search.attack_only(),
         # One strength after the other where its cost is measured: a stack trains more than a search needs.
-        "scratch": search.scratch(refine=1, side_by_side=start.small and not setting["tuned"]),
+        "scratch": search.scratch(side_by_side=start.small and not setting["tuned"]),
     }
     tunings = TUNINGS if setting["tuned"] else {}
     for name, tuning in tunings.items():
