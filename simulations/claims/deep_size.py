@@ -145,21 +145,24 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
 
 
 def _draw_sizes(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
-    """ε* against n, a colour a width, beside the shape of the linear model's limit; against the schedule."""
+    """ε* by size and width, beside the shape of the linear model's limit; against the schedule."""
     data, lengths = figures["critical_sizes"], figures["critical_lengths"]
     both = lengths["epochs"].size > 0
     fig, axes = plotting.new("text" if both else "column", 2.7, cols=2 if both else 1)
     ax = axes[0]
-    pairs = [(w, method) for w in np.unique(data["width"])[::-1] for method in SHORT]
-    for index, (width, method) in enumerate(pairs):
-        chosen = (data["method"] == method) & (data["width"] == width)
-        n, eps, low, high = (data[name][chosen] for name in ("n", "eps", "low", "high"))
-        title = f"width {width:g}, {SHORT[method]}"
-        plotting.points(ax, n, eps, np.maximum(low, eps / 10), high, title, index)
-    widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())
-    plotting.theory(ax, *_linear(data["n"][widest], data["eps"][widest]), "linear model (scaled)")
+    # Against the size of the training set, or where there is one size against the width.
+    by, other = ("n", "width") if np.unique(data["n"]).size > 1 else ("width", "n")
+    pairs = [(value, method) for value in np.unique(data[other])[::-1] for method in SHORT]
+    for index, (value, method) in enumerate(pairs):
+        chosen = (data["method"] == method) & (data[other] == value)
+        x, eps, low, high = (data[name][chosen] for name in (by, "eps", "low", "high"))
+        title = f"{other} = {value:g}, {SHORT[method]}"
+        plotting.points(ax, x, eps, np.maximum(low, eps / 10), high, title, index)
+    if by == "n":
+        widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())
+        plotting.theory(ax, *_linear(data["n"][widest], data["eps"][widest]), "linear model (scaled)")
     plotting.log_axes(ax)
-    ax.set(xlabel="$n$", ylabel=r"$\epsilon^*$")
+    ax.set(xlabel="$n$" if by == "n" else "width", ylabel=r"$\epsilon^*$")
     if both:
         axes[1].plot(lengths["epochs"], lengths["eps"], **plotting.look(0))
         axes[1].set(xlabel="epochs of the schedule", ylabel=r"$\epsilon^*$", xlim=(0, None), ylim=(0, None))
