@@ -119,6 +119,43 @@ def test_the_runs_of_the_first_seed_are_drawn(scripts, tmp_path):
     ) == pytest.approx(traces["target"][first][0])
 
 
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), ("supported", "supported")),
+        ((0.1, 0.2, 0.15, 0.4, 0.5, 0.6), ("refuted", "supported")),
+        ((0.1, 0.12, 0.14, 0.16, 0.18, 0.2), ("supported", "refuted")),  # below R over the whole grid
+        ((0.1, 0.4, 0.5, 0.6, 0.7, 0.8), ("supported", "refuted")),  # above it from the first strength on
+    ],
+)
+def test_the_training_loss_rises_and_crosses(scripts, tmp_path, losses, expected):
+    from claims import deep_rows
+
+    noise = 0.005 * np.random.default_rng(8).standard_normal((10, 6))
+    values = dict.fromkeys(deep_rows.NAMES, 0.3 + noise) | {"train_loss": np.array(losses) + noise[::-1]}
+    report = deep_rows.report({"rows": [Cell({"dataset": "digits"}, values)]}, Options(tmp_path, own=OWN))
+    assert tuple(v.status for v in evidence.decide(report.claims)) == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "little", "more"), [(1.3, "supported", "supported"), (0.3, "refuted", "refuted")]
+)
+def test_robust_losses_are_compared_at_one_level(scripts, tmp_path, factor, little, more):
+    """That of cross-entropy's clean model; the other losses have others, which are not asked."""
+    from claims import deep_robust
+
+    rng, cells = np.random.default_rng(9), []
+    for loss in deep_robust.LOSSES:
+        stars = 0.25 * (1 if loss == "cross-entropy" else factor) * np.exp(0.05 * rng.standard_normal(10))
+        eps = np.array([0.0, 1.0, 4.0]) * stars[:, None]
+        values = {"trace_eps": eps, "trace_evaluated": 0.25 * eps / stars[:, None]}
+        values |= {"target": np.full(10, 0.25 if loss == "cross-entropy" else 0.9)}
+        setting = {"dataset": "digits", "network": "mlp", "width": 16, "n": 440, "epochs": 9, "norm": "linf"}
+        cells.append(Cell(setting | {"loss": loss}, values))
+    report = deep_robust.report({"robust-loss": cells}, Options(tmp_path, own=OWN))
+    assert [v.status for v in evidence.decide(report.claims)] == [little, more] * 2
+
+
 def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
     from claims import deep_size
 
