@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 import linphase as lp  # noqa: E402
 from linphase import deep  # noqa: E402
 from linphase.deep import FGM, Attack, Data, Recipe, Search, Tuning, critical_strength, mlp  # noqa: E402
-from linphase.deep.crossing import CriticalStrength, crossing, refinement, summary  # noqa: E402
+from linphase.deep.crossing import CriticalStrength, Point, crossing, refinement, summary  # noqa: E402
 from linphase.deep.search import ROUNDS, SIDE_BY_SIDE, build  # noqa: E402
 
 L2 = replace(FGM, norm="l2")
@@ -335,6 +335,28 @@ def test_rounds_go_on_until_the_loss_exceeds_the_level(side_by_side, rounds):
     assert len(found.trace) == 1 + len(rounds[0])
 
 
+@pytest.mark.parametrize(
+    ("crossing", "powers"), [(0.15, (0, 1, 2)), (0.09, (0, -1)), (0.105, (0, 1)), (9.0, range(11))]
+)
+def test_a_search_from_a_start_goes_to_the_other_side(crossing, powers, monkeypatch):
+    """By factors of 1.3, up while L is below R and down while it is above; ten at most."""
+    search = Search(factory, blobs(), SMALL.but(epochs=1))
+    search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))
+    monkeypatch.setattr(search, "_loss", lambda history: float(history.eps))
+    found = search.scratch(refine=0, start=0.1)
+    assert [point.eps for point in found.trace] == pytest.approx(
+        sorted([0.0] + [0.1 * 1.3**k for k in powers])
+    )
+    assert found.eps_star == pytest.approx(crossing if crossing < 1 else np.inf)
+
+
+def test_a_search_from_a_start_trains_nothing_where_the_clean_loss_exceeds_the_level():
+    search = Search(factory, blobs(), SMALL.but(epochs=1))
+    search.clean = replace(search.clean, target=search.clean.point.loss / 2)
+    found = search.scratch(start=0.1)
+    assert (found.eps_star, len(found.trace), found.passes) == (0.0, 1, 0.0)
+
+
 @pytest.mark.parametrize("train_loss", ["running", "evaluated"])
 def test_the_trace_holds_the_loss_that_was_asked_for(train_loss):
     found = critical_strength(factory, blobs(), SMALL, grid=(0.1,), refine=0, train_loss=train_loss)
@@ -503,7 +525,7 @@ def test_the_cost_of_a_method_holds_all_it_used():
     second = Search(factory, blobs(), SMALL)
     second.attack_only()
     assert second.finetune().passes == alone.passes
-    training = 6 * 2  # 0.6 × 10 epochs of one attack step and an update
+    training = 10 * 2  # epochs of one attack step and an update
     assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training)
 
 
@@ -514,10 +536,10 @@ def test_a_few_examples_say_where_fine_tuning_starts():
     few, every = search.root_on(20, 0.05), search.root_on(40, 0.05)
     assert few.passes < every.passes
     assert few.passes % 0.5 == 0  # of 20 examples in 40
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 12)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 20)
     root, above = search.root, replace(few, eps_star=0.0)
     search.root_on = lambda examples, tolerance: above
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 12)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 20)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +556,8 @@ def test_a_few_examples_say_where_fine_tuning_starts():
         ({"grid": (0.2, 0.1)}, ValueError, r"grid must be rising strengths above 0, got \[0.2, 0.1\]"),
         ({"grid": (0.0, 0.1)}, ValueError, "grid must be rising strengths above 0"),
         ({"grid": ()}, ValueError, "grid must be rising strengths above 0"),
+        ({"start": 0.0}, ValueError, "start must be positive and finite, got 0.0"),
+        ({"start": 0.1, "grid": (0.1,)}, ValueError, "start must be None where a grid is given, got 0.1"),
         ({"refine": -1}, ValueError, "refine must be at least 0, got -1"),
         ({"train_loss": "mean"}, ValueError, "train_loss must be one of running, evaluated, got 'mean'"),
         ({"tolerance": 0}, ValueError, "tolerance must be positive and finite, got 0"),

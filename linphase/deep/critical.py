@@ -41,6 +41,7 @@ def critical_strength(
     grid: Sequence[float] | None = None,
     refine: int = 2,
     side_by_side: bool = False,
+    start: float | None = None,
     trained: nn.Module | None = None,
     tuning: Tuning | None = None,
     train_loss: str = "running",
@@ -67,10 +68,13 @@ def critical_strength(
         bracket.
     side_by_side : bool
         Train the strengths of a round as one `Stack`: for small networks without batch norm.
+    start : float, optional
+        Where "scratch" begins in place of the root, such as what "finetune" has found; from there it goes up
+        or down by factors of 1.3 until L crosses R.
     trained : Module, optional
         A clean model to start from, for "finetune" and "attack-only"; then only one seed makes sense.
     tuning : Tuning, optional
-        Of "finetune"; its defaults follow ε through 60 % of the schedule, by FGM.
+        Of "finetune"; its defaults follow ε through one more schedule, by FGM.
     train_loss : {"running", "evaluated"}
         Which of the two training losses of a `History` is L for "scratch"; the paper's is the running one.
         "finetune" takes the running one while it trains, "attack-only" evaluates.
@@ -89,6 +93,10 @@ def critical_strength(
         If a training run diverges.
     """
     _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
+    if start is not None:
+        check_positive("start", start)
+        if grid is not None:
+            raise ValueError(f"start must be None where a grid is given, got {start}")
     check_positive("tolerance", tolerance)
     runs = []
     for seed in seeds:
@@ -105,7 +113,7 @@ def critical_strength(
             report=report,
         )
         if method == "scratch":
-            runs.append(search.scratch(grid, refine, side_by_side))
+            runs.append(search.scratch(grid, refine, side_by_side, start))
         else:
             runs.append(search.finetune(tuning) if method == "finetune" else search.attack_only())
     return runs[0] if len(runs) == 1 else summary(runs)

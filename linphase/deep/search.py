@@ -33,6 +33,8 @@ Report = Callable[[str], None]
 ROUNDS = ((2.0,), (4.0,), (8.0,), (16.0,), (32.0,))
 SIDE_BY_SIDE = ((1.0, 1.5, 2.0, 3.0, 4.0, 6.0), (8.0, 12.0, 16.0, 24.0, 32.0))
 """Strengths tried until L exceeds R, in units of the attack-only root: one network at a time, or stacks."""
+STRIDE, STRIDES = 1.3, 10
+"""From a start by this factor, up or down until L crosses R, and so often at most."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Tuning:
     Attributes
     ----------
     length : float
-        Epochs of a run, as a share of the recipe's; at least one.
+        Epochs of a run, as a share of the recipe's; at least one epoch. ε* grows with the length of training,
+        and a shorter run than those from scratch finds a smaller one.
     attack : Attack
         Its norm is the recipe's.
     follow : bool
@@ -56,7 +59,7 @@ class Tuning:
         Rate, as a share of the recipe's; falls at the recipe's milestones.
     """
 
-    length: float = 0.6
+    length: float = 1.0
     attack: Attack = FGM
     follow: bool = True
     strengths: tuple[float, ...] = (1.5,)
@@ -117,9 +120,13 @@ class Search:
         self.folder, self.report = checkpoints, report
 
     def scratch(
-        self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
+        self,
+        grid: Sequence[float] | None = None,
+        refine: int = 2,
+        side_by_side: bool = False,
+        start: float | None = None,
     ) -> CriticalStrength:
-        """Train at the strengths of a grid, then around the crossing."""
+        """Train at the strengths of a grid, or up or down from a start, then around the crossing."""
         trail = _Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
@@ -135,7 +142,11 @@ class Search:
 
         if grid is not None:
             train_at(grid)
-        elif self.clean.point.loss <= trail.target:
+        elif self.clean.point.loss > trail.target:
+            return trail.result("scratch", *trail.crossing())
+        elif start is not None:
+            _stride(start, train_at, trail)
+        else:
             trail.pay(self.root)
             unit = self.root.eps_star if 0 < self.root.eps_star < np.inf else self._scale()
             for factors in SIDE_BY_SIDE if side_by_side else ROUNDS:
@@ -283,6 +294,10 @@ class _Trail:
     def add(self, point: Point) -> None:
         self.points = sorted([*self.points, point], key=lambda p: p.eps)
 
+    def at(self, eps: float) -> float:
+        """Return the loss at a strength that was tried."""
+        return next(point.loss for point in self.points if point.eps == eps)
+
     def pay(self, other: CriticalStrength) -> None:
         """Take over the cost of another result, whenever it was found."""
         self.start = time.perf_counter()
@@ -303,6 +318,18 @@ class _Trail:
             self.passes,
             self.clean_passes,
         )
+
+
+def _stride(start: float, train_at: Callable[[Sequence[float]], None], trail: _Trail) -> None:
+    """Train at a start, and by strides on to the other side of R."""
+    eps = start
+    train_at([eps])
+    up = trail.at(eps) <= trail.target
+    for _ in range(STRIDES):
+        eps *= STRIDE if up else 1 / STRIDE
+        train_at([eps])
+        if (trail.at(eps) <= trail.target) != up:
+            break
 
 
 def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:

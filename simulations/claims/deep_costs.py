@@ -21,7 +21,7 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     """Passes of the clean model and of a search for ε*, from scratch or by following it."""
     steps = attack_steps(s)
     if not scratch:
-        return training(s, 0) + 0.6 * s["epochs"] * 2
+        return training(s, 0) + s["epochs"] * 2
     return training(s, 0) + 12 * (1 + steps) + (7 if s["network"] == "mlp" else 4) * training(s, steps)
 
 

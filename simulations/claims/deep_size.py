@@ -13,8 +13,8 @@ from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
 from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
-LENGTHS = {"mnist": (10,)}
-"""Schedules beside the usual one, for the wide network at the smallest size."""
+LENGTHS = {"mnist": (10, 20)}
+"""Schedules beside the usual one, for the wide network at n = 10,000."""
 CUSTOMARY = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "svhn": 8 / 255}
 """Strengths that papers train with; for digits that of MNIST."""
 N_SAYS = "eps* falls as n grows"
@@ -29,8 +29,8 @@ def experiments(options: Options) -> list[Experiment]:
     every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
     lengths = () if options.quick or options.own["epochs"] else LENGTHS.get(options.own["dataset"], ())
     if lengths:
-        smallest = next(net for net in nets(options)[::-1] if net.width == 128)
-        grid = [setting(smallest, options, tuned=False, epochs=length) for length in lengths]
+        middle = next(net for net in nets(options) if (net.width, net.n) == (128, 10_000))
+        grid = [setting(middle, options, tuned=False, epochs=length) for length in lengths]
         every.append(Experiment("schedule", block, grid, 1, 1, local=True))
     return every
 

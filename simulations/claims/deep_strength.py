@@ -8,7 +8,7 @@ import numpy as np
 
 from claims.deep_costs import searching
 from claims.deep_sets import attack_steps
-from claims.deep_start import Start
+from claims.deep_start import Start, usable
 from linphase import deep
 from linphase.deep.crossing import crossing
 from linphase.study import Local
@@ -40,21 +40,21 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
 def passes(setting: Mapping[str, Any]) -> float:
     """Passes over the training data that a seed takes."""
     short = 0.05 * setting["epochs"] * (1 + 3) * (2 + 1 + attack_steps(setting))
-    return searching(setting) + setting["tuned"] * (1.2 * setting["epochs"] + short)
+    return searching(setting) + setting["tuned"] * (2 * setting["epochs"] + short)
 
 
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
     start = Start("strength", setting, replicate, seed, local)
     search = start.search()
-    found = {
-        "attack-only": search.attack_only(),
-        # One strength after the other where its cost is measured: a stack trains more than a search needs.
-        "scratch": search.scratch(side_by_side=start.small and not setting["tuned"]),
-    }
-    tunings = TUNINGS if setting["tuned"] else {}
-    for name, tuning in tunings.items():
+    found = {"attack-only": search.attack_only()}
+    for name, tuning in (TUNINGS if setting["tuned"] else {}).items():
         tuning = replace(tuning, attack=start.recipe.attack) if name.startswith("PGD") else tuning
         found[name] = search.finetune(tuning)
+    if start.small and not setting["tuned"]:
+        found["scratch"] = search.scratch(side_by_side=True)
+    else:  # one strength after the other from where following led: no search from scratch costs less
+        about = found.get("follow") or search.finetune()
+        found["scratch"] = search.scratch(refine=1, start=about.eps_star if usable(about.eps_star) else None)
     return _row(found)
 
 
