@@ -8,7 +8,7 @@ paper's numbers stand beside ours where it has them.
 import sys
 
 try:
-    from claims import deep_robust, deep_size, deep_strength
+    from claims import deep_size, deep_strength
     from claims.deep_costs import dry_run
     from claims.deep_sets import FLAGS
 
@@ -17,7 +17,7 @@ except ModuleNotFoundError as missing:
     remedy = "`make table3`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
-PARTS = dict.fromkeys((deep_size.PART, deep_robust.PART), deep_strength.passes)
+PARTS = {deep_size.PART: deep_strength.passes}
 STUDY = Study("table3", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
 
 if __name__ == "__main__":

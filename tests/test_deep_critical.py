@@ -304,9 +304,9 @@ factory = partial(mlp, (5, 8, 3))
 
 @pytest.mark.parametrize("grid", [None, (0.05, 0.1, 0.2)])
 def test_side_by_side_agrees_with_one_by_one(grid):
-    """Where the strengths are given; by default the two try strengths of their own."""
+    """Where the strengths are given; by default the two try and refine by strengths of their own."""
     runs = [
-        critical_strength(factory, blobs(), SMALL, grid=grid or (0.1, 0.2, 0.3), side_by_side=flag)
+        critical_strength(factory, blobs(), SMALL, grid=grid or (0.1, 0.2, 0.3), refine=0, side_by_side=flag)
         for flag in (False, True)
     ]
     assert 0 < runs[0].eps_star < np.inf
@@ -376,6 +376,14 @@ def test_fine_tuning_starts_from_the_clean_model_and_leaves_it(tuning):
     before = copy.deepcopy(search.clean.model.state_dict())
     search.finetune(replace(tuning, lr=1.0))
     assert all(torch.equal(value, before[name]) for name, value in search.clean.model.state_dict().items())
+
+
+def test_a_stack_refines_evenly_inside_the_bracket():
+    call = partial(critical_strength, factory, blobs(), SMALL, grid=(0.2, 0.4), side_by_side=True)
+    coarse, fine = call(refine=0), call(refine=1)
+    new = sorted({point.eps for point in fine.trace} - {point.eps for point in coarse.trace})
+    assert new == pytest.approx(np.linspace(coarse.lower, coarse.upper, 6)[1:-1])
+    assert fine.upper - fine.lower == pytest.approx((coarse.upper - coarse.lower) / 5)
 
 
 def test_refinement_goes_to_the_crossing():

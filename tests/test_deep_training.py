@@ -161,6 +161,17 @@ def test_no_scores_without_a_monitor():
     assert np.isfinite(history.train_loss).all()
 
 
+def test_scores_after_every_so_many_epochs_and_the_last():
+    """The training is the same; of the epochs that are scored the best is kept."""
+    often, seldom = (train(network(), blobs(), RECIPE.but(judged_every=k), 0.1) for k in (1, 2))
+    scored = [1, 3, 4]  # of five
+    assert np.array_equal(seldom.train_loss, often.train_loss)
+    assert np.array_equal(np.flatnonzero(np.isfinite(seldom.test_loss)), scored)
+    assert np.array_equal(seldom.test_loss[scored], often.test_loss[scored])
+    assert seldom.best == scored[int(often.test_loss[scored].argmin())]
+    assert seldom.passes < often.passes
+
+
 def test_clean_training_is_judged_clean():
     history = train(network(), blobs(), RECIPE)
     assert np.array_equal(history.test_loss, history.clean_test_loss)
@@ -460,6 +471,7 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
             ValueError,
             "precision must be one of float32, float64, bfloat16, got 'float16'",
         ),
+        ({"judged_every": 0}, ValueError, "judged_every must be at least 1, got 0"),
         ({"judged_examples": 0}, ValueError, "judged_examples must be at least 1, got 0"),
     ],
 )

@@ -65,7 +65,7 @@ def critical_strength(
         until L exceeds R.
     refine : int
         Further runs of "scratch": at the interpolated crossing, or where the loss bends in the middle of its
-        bracket.
+        bracket; side by side, four at once evenly inside it.
     side_by_side : bool
         Train the strengths of a round as one `Stack`: for small networks without batch norm.
     start : float, optional

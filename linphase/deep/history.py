@@ -27,7 +27,7 @@ class History:
         inputs that training saw: what the paper's tables call training loss.
     test_loss, test_accuracy, clean_test_loss, clean_test_accuracy : arrays
         After the epoch, in eval mode, under the judging attack of strength ``eps`` (on as many examples as
-        the recipe says) and without one; NaN if the recipe does not monitor.
+        the recipe says) and without one; NaN where the recipe does not ask for them.
     best : array () or (S,) of int
         Epoch whose weights the model has, by the recipe's ``select``.
     evaluated_loss : array () or (S,)

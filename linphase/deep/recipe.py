@@ -58,6 +58,9 @@ class Recipe:
         epoch; fine-tuning saves its cost.
     judged_examples : int, optional
         Attack only the first so many test examples after each epoch; all by default.
+    judged_every : int
+        Score the test set only after every so many epochs, and after the last; the others have NaN and are
+        not selected. On a small training set the scores cost more than the training.
     """
 
     epochs: int = 200
@@ -80,6 +83,7 @@ class Recipe:
     test_batch_size: int = 1000
     monitor: bool = True
     judged_examples: int | None = None
+    judged_every: int = 1
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs)
@@ -88,6 +92,7 @@ class Recipe:
             check_count("batch_size", self.batch_size)
         if self.judged_examples is not None:
             check_count("judged_examples", self.judged_examples)
+        check_count("judged_every", self.judged_every)
         check_positive("lr", self.lr)
         check_positive("decay", self.decay)
         if not 0 <= self.momentum < 1:
@@ -141,6 +146,10 @@ class Recipe:
     def strength(self, eps: Any, epoch: int) -> Any:
         """ε of an epoch, counted from 0: the full one but for the warm-up."""
         return eps * min(1.0, (epoch + 1) / (self.eps_warmup + 1))
+
+    def judges(self, epoch: int) -> bool:
+        """Tell whether the test set is scored after an epoch, counted from 0."""
+        return self.monitor and ((epoch + 1) % self.judged_every == 0 or epoch + 1 == self.epochs)
 
     def forward_of(self, model: nn.Module) -> Forward:
         """Return the model's forward, compiled and under autocast as the recipe says."""

@@ -35,6 +35,8 @@ SIDE_BY_SIDE = ((1.0, 1.5, 2.0, 3.0, 4.0, 6.0), (8.0, 12.0, 16.0, 24.0, 32.0))
 """Strengths tried until L exceeds R, in units of the attack-only root: one network at a time, or stacks."""
 STRIDE, STRIDES = 1.3, 10
 """From a start by this factor, up or down until L crosses R, and so often at most."""
+INSIDE = 4
+"""Strengths of a stack that refines, evenly inside the bracket."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,10 @@ class Search:
                 if trail.points[-1].loss > trail.target:
                     break
         for _ in range(refine):
-            if 0 < trail.crossing()[0] < np.inf:
-                train_at([refinement(trail.points, trail.target)])
+            found, left, right = trail.crossing()
+            if 0 < found < np.inf:
+                inside = np.linspace(left, right, INSIDE + 2)[1:-1].tolist()
+                train_at(inside if side_by_side else [refinement(trail.points, trail.target)])
         return trail.result("scratch", *trail.crossing())
 
     def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:

@@ -164,7 +164,7 @@ class _Run:
         loss, accuracy = self._pass(epoch, eps)
         unknown = Score(torch.full_like(loss, torch.nan), torch.full_like(loss, torch.nan))
         judged = clean = unknown
-        if self.recipe.monitor:
+        if self.recipe.judges(epoch):
             clean = self._score(self.data.x_test, self.data.y_test, attacked=False)
             few = slice(self.recipe.judged_examples)
             judged = clean
@@ -182,7 +182,7 @@ class _Run:
         if self.recipe.select == "last":
             better = torch.ones(self.axes, dtype=torch.bool, device=row.device)
         else:
-            tests = torch.stack(self.rows)[:, 3]
+            tests = torch.stack(self.rows)[:, 3].nan_to_num(torch.inf)
             tests[: self.recipe.eps_warmup] = torch.inf  # the training loss of these is of a smaller ε
             better = tests.argmin(0) == epoch
         self.best = torch.where(better, epoch, self.best)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from claims.deep_sets import attack_steps, judged
+from claims.deep_sets import attack_steps, judged, judged_every
 from linphase.study import Options, Part
 
 TESTS = {"digits": 397, "svhn": 26_032}
@@ -14,7 +14,7 @@ def training(s: Mapping[str, Any], steps: int, judge: int | None = None) -> floa
     tests = TESTS.get(s["dataset"], 10_000)
     judge = steps if judge is None else judge
     attacked = (judged(s) or tests) * (1 + judge) if judge else 0
-    return float(s["epochs"] * (1 + steps + (tests + attacked) / s["n"]))
+    return float(s["epochs"] * (1 + steps + (tests + attacked) / s["n"] / judged_every(s)))
 
 
 def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
@@ -22,7 +22,7 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     steps = attack_steps(s)
     if not scratch:
         return training(s, 0) + s["epochs"] * 2
-    return training(s, 0) + 12 * (1 + steps) + (7 if s["network"] == "mlp" else 4) * training(s, steps)
+    return training(s, 0) + 12 * (1 + steps) + (10 if s["network"] == "mlp" else 3) * training(s, steps)
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:

@@ -40,7 +40,8 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
         eps = start.eps_star(search)
         found["eps_star"][i], found["target"][i] = eps, search.clean.target
         if usable(eps):
-            _, histories = start.train([m * eps for m in MULTIPLES], start.seed, start.recipe)
+            plan = start.recipe.but(judged_every=1)
+            _, histories = start.train([m * eps for m in MULTIPLES], start.seed, plan)
             found["train"][i] = [history.train_loss for history in histories]
             found["test"][i] = [history.test_loss for history in histories]
     return found

@@ -53,7 +53,7 @@ def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> l
 
 
 NETS = {
-    "digits": _small("mlp", (16, 64), {1400: 16, 440: 16, 140: 16}),
+    "digits": _small("mlp", (16, 64), {1400: 10, 440: 10, 140: 10}),
     "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 3_000: 2, 1_000: 3}),
     "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 1_000: 3}),
     "cifar10": [
@@ -126,6 +126,11 @@ def judged(setting: Mapping[str, Any]) -> int | None:
     return None if setting["dataset"] == "digits" else min(2000, setting["n"] // 2)
 
 
+def judged_every(setting: Mapping[str, Any]) -> int:
+    """Epochs between scores: some forty of a long schedule."""
+    return max(1, setting["epochs"] // 40)
+
+
 def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
     """Return the paper's recipe over the setting's epochs, with its norm and loss."""
     mixed = setting["dataset"] in MIXED
@@ -139,6 +144,7 @@ def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
         precision="bfloat16" if mixed else "float32",
         channels_last=mixed,
         judged_examples=judged(setting),
+        judged_every=judged_every(setting),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from claims import deep_robust
 from claims.deep_cells import columns_of, finite, interval, join, keys_of, laws, log_ratio, summary
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
@@ -32,7 +33,7 @@ def experiments(options: Options) -> list[Experiment]:
         middle = next(net for net in nets(options) if (net.width, net.n) == (128, 10_000))
         grid = [setting(middle, options, tuned=False, epochs=length) for length in lengths]
         every.append(Experiment("schedule", block, grid, 1, 1, local=True))
-    return every
+    return every + deep_robust.experiments(options)
 
 
 def report(results: Results, options: Options) -> Report:
@@ -46,8 +47,10 @@ def report(results: Results, options: Options) -> Report:
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
     claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
+    robust_rows, robust_claims = deep_robust.compare(results)
     figures = {"critical_sizes": columns_of(points), "critical_lengths": _lengths(results)}
-    return Report(rows, claims, figures | {"critical_traces": _traces(cells)})
+    figures["critical_traces"] = _traces(cells)
+    return Report(rows + robust_rows, claims + robust_claims, figures)
 
 
 def _point(cell: Cell, method: str) -> dict[str, Any]:

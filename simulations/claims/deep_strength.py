@@ -44,14 +44,14 @@ def passes(setting: Mapping[str, Any]) -> float:
 
 
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
-    start = Start("strength", setting, replicate, seed, local)
+    start = Start("critical-strength", setting, replicate, seed, local)
     search = start.search()
     found = {"attack-only": search.attack_only()}
     for name, tuning in (TUNINGS if setting["tuned"] else {}).items():
         tuning = replace(tuning, attack=start.recipe.attack) if name.startswith("PGD") else tuning
         found[name] = search.finetune(tuning)
     if start.small and not setting["tuned"]:
-        found["scratch"] = search.scratch(side_by_side=True)
+        found["scratch"] = search.scratch(refine=1, side_by_side=True)
     else:  # one strength after the other from where following led: no search from scratch costs less
         about = found.get("follow") or search.finetune()
         found["scratch"] = search.scratch(refine=1, start=about.eps_star if usable(about.eps_star) else None)
