@@ -16,7 +16,7 @@ import linphase as lp  # noqa: E402
 from linphase import deep  # noqa: E402
 from linphase.deep import FGM, Attack, Data, Recipe, Search, Tuning, critical_strength, mlp  # noqa: E402
 from linphase.deep.crossing import CriticalStrength, Point, crossing, refinement, summary  # noqa: E402
-from linphase.deep.search import ROUNDS, SIDE_BY_SIDE, build  # noqa: E402
+from linphase.deep.search import AROUND, TRIES, build  # noqa: E402
 
 L2 = replace(FGM, norm="l2")
 
@@ -319,41 +319,39 @@ def test_side_by_side_agrees_with_one_by_one(grid):
     assert runs[1].passes == pytest.approx(runs[0].passes)
 
 
-@pytest.mark.parametrize(("side_by_side", "rounds"), [(False, ROUNDS), (True, SIDE_BY_SIDE)])
-def test_rounds_go_on_until_the_loss_exceeds_the_level(side_by_side, rounds):
-    """With a loss that never does they are all tried, up to 32 times the root; else no further."""
-    search = Search(factory, blobs(), SMALL.but(epochs=1))
-    search.clean = replace(search.clean, target=100.0)
-    search.root = replace(search.attack_only(), eps_star=0.01)
-    found = search.scratch(refine=0, side_by_side=side_by_side)
-    tried = [point.eps for point in found.trace]
-    assert tried == pytest.approx([0.0] + [0.01 * factor for factors in rounds for factor in factors])
-    assert tried[-1] == pytest.approx(0.32)
-    assert found.eps_star == np.inf
-    search.clean = replace(search.clean, target=search.clean.point.loss)
-    found = search.scratch(refine=0, side_by_side=side_by_side)
-    assert len(found.trace) == 1 + len(rounds[0])
-
-
 @pytest.mark.parametrize(
-    ("crossing", "powers"), [(0.15, (0, 1, 2)), (0.09, (0, -1)), (0.105, (0, 1)), (9.0, range(11))]
+    ("crossing", "powers"), [(0.15, (0, 1, 2)), (0.09, (0, -1)), (0.105, (0, 1)), (99.0, range(TRIES))]
 )
-def test_a_search_from_a_start_goes_to_the_other_side(crossing, powers, monkeypatch):
-    """By factors of 1.3, up while L is below R and down while it is above; ten at most."""
+def test_a_search_goes_from_where_following_led_to_the_other_side(crossing, powers, monkeypatch):
+    """By factors of 1.3, up while L is below R and down while it is above."""
     search = Search(factory, blobs(), SMALL.but(epochs=1))
     search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))
+    search.followed = replace(search.attack_only(), eps_star=0.1, passes=3.0)
     monkeypatch.setattr(search, "_loss", lambda history: float(history.eps))
-    found = search.scratch(refine=0, start=0.1)
-    assert [point.eps for point in found.trace] == pytest.approx(
-        sorted([0.0] + [0.1 * 1.3**k for k in powers])
-    )
-    assert found.eps_star == pytest.approx(crossing if crossing < 1 else np.inf)
+    found = search.scratch(refine=0)
+    tried = sorted(0.1 * 1.3**k for k in powers)
+    assert [point.eps for point in found.trace] == pytest.approx([0.0, *tried])
+    assert found.eps_star == pytest.approx(crossing if crossing < 99 else np.inf)
+    assert found.passes == pytest.approx(3 + sum(point.history.passes for point in found.trace[1:]))
 
 
-def test_a_search_from_a_start_trains_nothing_where_the_clean_loss_exceeds_the_level():
+@pytest.mark.parametrize(("crossing", "stacks"), [(0.1, [1.0]), (0.3, [1.0, 2.5]), (0.03, [1.0, 0.4])])
+def test_a_search_side_by_side_goes_on_by_stacks(crossing, stacks, monkeypatch):
+    search = Search(factory, blobs(), SMALL.but(epochs=1))
+    search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))
+    search.followed = replace(search.attack_only(), eps_star=0.1)
+    monkeypatch.setattr(search, "_loss", lambda history: float(history.eps))
+    found = search.scratch(refine=0, side_by_side=True)
+    tried = sorted(0.1 * scale * factor for scale in stacks for factor in AROUND)
+    assert [point.eps for point in found.trace] == pytest.approx([0.0, *tried])
+    assert found.eps_star == pytest.approx(crossing)
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_search_trains_nothing_where_the_clean_loss_exceeds_the_level(side_by_side):
     search = Search(factory, blobs(), SMALL.but(epochs=1))
     search.clean = replace(search.clean, target=search.clean.point.loss / 2)
-    found = search.scratch(start=0.1)
+    found = search.scratch(side_by_side=side_by_side)
     assert (found.eps_star, len(found.trace), found.passes) == (0.0, 1, 0.0)
 
 
@@ -564,8 +562,6 @@ def test_a_few_examples_say_where_fine_tuning_starts():
         ({"grid": (0.2, 0.1)}, ValueError, r"grid must be rising strengths above 0, got \[0.2, 0.1\]"),
         ({"grid": (0.0, 0.1)}, ValueError, "grid must be rising strengths above 0"),
         ({"grid": ()}, ValueError, "grid must be rising strengths above 0"),
-        ({"start": 0.0}, ValueError, "start must be positive and finite, got 0.0"),
-        ({"start": 0.1, "grid": (0.1,)}, ValueError, "start must be None where a grid is given, got 0.1"),
         ({"refine": -1}, ValueError, "refine must be at least 0, got -1"),
         ({"train_loss": "mean"}, ValueError, "train_loss must be one of running, evaluated, got 'mean'"),
         ({"tolerance": 0}, ValueError, "tolerance must be positive and finite, got 0"),

@@ -41,7 +41,6 @@ def critical_strength(
     grid: Sequence[float] | None = None,
     refine: int = 2,
     side_by_side: bool = False,
-    start: float | None = None,
     trained: nn.Module | None = None,
     tuning: Tuning | None = None,
     train_loss: str = "running",
@@ -61,16 +60,13 @@ def critical_strength(
     seeds : sequence of int
         Each stands for initialisation, order and random starts.
     grid : rising sequence of positive floats, optional
-        Strengths for "scratch". By default multiples 2, 4, 8, … of the attack-only root of the clean model,
-        until L exceeds R.
+        Strengths for "scratch". By default it begins where "finetune" leads and goes on by factors of 1.3, up
+        or down, until L crosses R.
     refine : int
         Further runs of "scratch": at the interpolated crossing, or where the loss bends in the middle of its
         bracket; side by side, four at once evenly inside it.
     side_by_side : bool
         Train the strengths of a round as one `Stack`: for small networks without batch norm.
-    start : float, optional
-        Where "scratch" begins in place of the root, such as what "finetune" has found; from there it goes up
-        or down by factors of 1.3 until L crosses R.
     trained : Module, optional
         A clean model to start from, for "finetune" and "attack-only"; then only one seed makes sense.
     tuning : Tuning, optional
@@ -93,10 +89,6 @@ def critical_strength(
         If a training run diverges.
     """
     _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
-    if start is not None:
-        check_positive("start", start)
-        if grid is not None:
-            raise ValueError(f"start must be None where a grid is given, got {start}")
     check_positive("tolerance", tolerance)
     runs = []
     for seed in seeds:
@@ -113,7 +105,7 @@ def critical_strength(
             report=report,
         )
         if method == "scratch":
-            runs.append(search.scratch(grid, refine, side_by_side, start))
+            runs.append(search.scratch(grid, refine, side_by_side))
         else:
             runs.append(search.finetune(tuning) if method == "finetune" else search.attack_only())
     return runs[0] if len(runs) == 1 else summary(runs)

@@ -30,11 +30,12 @@ from linphase.streams import stream
 
 Report = Callable[[str], None]
 
-ROUNDS = ((2.0,), (4.0,), (8.0,), (16.0,), (32.0,))
-SIDE_BY_SIDE = ((1.0, 1.5, 2.0, 3.0, 4.0, 6.0), (8.0, 12.0, 16.0, 24.0, 32.0))
-"""Strengths tried until L exceeds R, in units of the attack-only root: one network at a time, or stacks."""
-STRIDE, STRIDES = 1.3, 10
-"""From a start by this factor, up or down until L crosses R, and so often at most."""
+STRIDE = 1.3
+"""From the start by this factor, up or down until L crosses R."""
+AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 2.5
+"""Side by side: strengths of a stack in units of the start, and the factor to the next stack."""
+TRIES = 12
+"""Strengths or stacks before a search gives up."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
 
@@ -122,13 +123,9 @@ class Search:
         self.folder, self.report = checkpoints, report
 
     def scratch(
-        self,
-        grid: Sequence[float] | None = None,
-        refine: int = 2,
-        side_by_side: bool = False,
-        start: float | None = None,
+        self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
     ) -> CriticalStrength:
-        """Train at the strengths of a grid, or up or down from a start, then around the crossing."""
+        """Train at the strengths of a grid, or from where following leads; then around the crossing."""
         trail = _Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
@@ -144,17 +141,16 @@ class Search:
 
         if grid is not None:
             train_at(grid)
-        elif self.clean.point.loss > trail.target:
-            return trail.result("scratch", *trail.crossing())
-        elif start is not None:
-            _stride(start, train_at, trail)
-        else:
-            trail.pay(self.root)
-            unit = self.root.eps_star if 0 < self.root.eps_star < np.inf else self._scale()
-            for factors in SIDE_BY_SIDE if side_by_side else ROUNDS:
-                train_at([unit * factor for factor in factors])
-                if trail.points[-1].loss > trail.target:
+        elif self.clean.point.loss <= trail.target:
+            trail.pay(self.followed)
+            eps = self.followed.eps_star if 0 < self.followed.eps_star < np.inf else self._scale()
+            factors, stride = (AROUND, LEAP) if side_by_side else ((1.0,), STRIDE)
+            for _ in range(TRIES):
+                train_at([eps * factor for factor in factors])
+                found, left, _ = trail.crossing()
+                if 0 < left <= found < np.inf:
                     break
+                eps = eps * stride if found == np.inf else eps / stride
         for _ in range(refine):
             found, left, right = trail.crossing()
             if 0 < found < np.inf:
@@ -164,7 +160,8 @@ class Search:
 
     def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:
         """Fine-tune the clean model: let ε follow the crossing, or extrapolate from a few strengths."""
-        tuning = tuning or Tuning()
+        if tuning is None:
+            return self.followed
         trail = _Trail(self.clean)
         about = self.root_on(tuning.examples, tolerance=0.05)
         trail.pay(about)
@@ -206,6 +203,11 @@ class Search:
         run = self._train(model, self.recipe, 0.0)
         target = float(run.at_best("clean_test_loss"))
         return Clean(model, target, Point(0.0, self._loss(run), run), run.passes)
+
+    @cached_property
+    def followed(self) -> CriticalStrength:
+        """The result of fine-tuning by default."""
+        return self.finetune(Tuning())
 
     @cached_property
     def root(self) -> CriticalStrength:
@@ -298,10 +300,6 @@ class _Trail:
     def add(self, point: Point) -> None:
         self.points = sorted([*self.points, point], key=lambda p: p.eps)
 
-    def at(self, eps: float) -> float:
-        """Return the loss at a strength that was tried."""
-        return next(point.loss for point in self.points if point.eps == eps)
-
     def pay(self, other: CriticalStrength) -> None:
         """Take over the cost of another result, whenever it was found."""
         self.start = time.perf_counter()
@@ -322,18 +320,6 @@ class _Trail:
             self.passes,
             self.clean_passes,
         )
-
-
-def _stride(start: float, train_at: Callable[[Sequence[float]], None], trail: _Trail) -> None:
-    """Train at a start, and by strides on to the other side of R."""
-    eps = start
-    train_at([eps])
-    up = trail.at(eps) <= trail.target
-    for _ in range(STRIDES):
-        eps *= STRIDE if up else 1 / STRIDE
-        train_at([eps])
-        if (trail.at(eps) <= trail.target) != up:
-            break
 
 
 def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -22,7 +22,12 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     steps = attack_steps(s)
     if not scratch:
         return training(s, 0) + s["epochs"] * 2
-    return training(s, 0) + 12 * (1 + steps) + (10 if s["network"] == "mlp" else 3) * training(s, steps)
+    return (
+        training(s, 0)
+        + 2 * s["epochs"]
+        + 12 * (1 + steps)
+        + (6 if s["network"] == "mlp" else 3) * training(s, steps)
+    )
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:

@@ -61,7 +61,7 @@ class Start:
     def eps_star(self, search: deep.Search) -> float:
         """Return ε*: from scratch where that takes seconds, else by fine-tuning the clean model."""
         if self.small:
-            return search.scratch(refine=1, side_by_side=True).eps_star
+            return search.scratch(refine=0, side_by_side=True).eps_star
         return search.finetune().eps_star
 
     def train(

@@ -8,7 +8,7 @@ import numpy as np
 
 from claims.deep_costs import searching
 from claims.deep_sets import attack_steps
-from claims.deep_start import Start, usable
+from claims.deep_start import Start
 from linphase import deep
 from linphase.deep.crossing import crossing
 from linphase.study import Local
@@ -16,8 +16,8 @@ from linphase.study import Local
 POINTS = 14
 """Room for the strengths of a search."""
 COLUMNS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-TUNINGS = {
-    "follow": deep.Tuning(),
+TUNINGS: dict[str, deep.Tuning | None] = {
+    "follow": None,
     "FGM,1": deep.Tuning(0.05, deep.FGM, False, (1.0,), lr=0.1),
     "FGM,3": deep.Tuning(0.05, deep.FGM, False, (0.5, 1.0, 1.5), lr=0.1),
     "PGD,1": deep.Tuning(0.05, deep.PGD, False, (1.0,), lr=0.1),
@@ -48,13 +48,12 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
     search = start.search()
     found = {"attack-only": search.attack_only()}
     for name, tuning in (TUNINGS if setting["tuned"] else {}).items():
-        tuning = replace(tuning, attack=start.recipe.attack) if name.startswith("PGD") else tuning
+        if tuning is not None and name.startswith("PGD"):
+            tuning = replace(tuning, attack=start.recipe.attack)
         found[name] = search.finetune(tuning)
-    if start.small and not setting["tuned"]:
-        found["scratch"] = search.scratch(refine=1, side_by_side=True)
-    else:  # one strength after the other from where following led: no search from scratch costs less
-        about = found.get("follow") or search.finetune()
-        found["scratch"] = search.scratch(refine=1, start=about.eps_star if usable(about.eps_star) else None)
+    # One strength after the other where its cost is measured: a stack trains more than a search needs.
+    stacked = start.small and not setting["tuned"]
+    found["scratch"] = search.scratch(refine=0 if stacked else 1, side_by_side=stacked)
     return _row(found)
 
 
