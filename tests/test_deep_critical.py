@@ -230,17 +230,31 @@ def test_no_attack_in_the_box_reaches_the_level(norm, farthest):
         ([(0, 0), (1, 2)], (0.5, 0, 1)),
         ([(1, 2), (0, 0)], (0.5, 0, 1)),  # in any order
         ([(0, 0), (1, 1), (3, 2)], (1, 1, 3)),  # at the level
-        ([(0, 0), (1, 3), (2, 0), (4, 2), (5, 9)], (3, 2, 4)),  # several: the supremum is the last
-        ([(0, 3), (1, 0), (2, 2)], (1.5, 1, 2)),
+        ([(0, 0), (1, 1.5), (2, 0.5), (4, 2), (5, 9)], (2, 2, 4)),  # where it falls, neighbours are pooled
+        ([(0, 0), (1, 3), (2, 1), (4, 2), (5, 9)], (0.5, 0, 1)),
+        ([(0, 1.5), (1, 0), (3, 1.25)], (2, 1, 3)),
         ([(0, 2), (1, 3)], (0, 0, 0)),  # none
         ([(1, 2), (2, 3)], (0, 0, 1)),
         ([(0, 0), (1, 0.5)], (np.inf, 1, np.inf)),  # all below
-        ([(0, 0), (1, 2), (2, 1)], (np.inf, 2, np.inf)),
+        ([(0, 0), (1, 1.5), (2, 0.5)], (np.inf, 2, np.inf)),
         ([(0, 1)], (np.inf, 0, np.inf)),
     ],
 )
 def test_crossings(trace, expected):
     assert crossing(trace, 1.0) == expected
+
+
+def test_a_finer_grid_does_not_raise_a_noisy_crossing():
+    """L(ε) = ε with errors of .3, R = 1: the supremum of the bare points rises by .3 from 8 points to 60."""
+    rng = np.random.default_rng(0)
+    means, bare = [], []
+    for points in (8, 60):
+        grid = np.linspace(0.1, 2, points)
+        traces = [np.column_stack((grid, grid + 0.3 * rng.standard_normal(points))) for _ in range(400)]
+        means.append(np.mean([crossing(trace.tolist(), 1.0)[0] for trace in traces]))
+        bare.append(np.mean([trace[trace[:, 1] <= 1, 0].max(initial=0) for trace in traces]))
+    assert means == pytest.approx([1, 1], abs=0.06)  # standard error .01
+    assert bare[1] - bare[0] > 0.25
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from linphase.deep.history import History
 
@@ -61,11 +62,17 @@ class CriticalStrength:
 
 
 def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tuple[float, float, float]:
-    """Return sup{ε : L(ε) ≤ R} of the line through the points of a trace, and the two ε around it.
+    """Return where the line through the points of a trace leaves the level, and the two ε around it.
+
+    It is sup{ε : L(ε) ≤ R} of the isotonic regression: L cannot fall where training finds its minimum, and
+    where the noise of training makes it fall, neighbours are pooled. The supremum of the bare points would
+    rise with their number.
 
     0 if no point lies at or below R, infinite if the last one does.
     """
     points = sorted((point[0], point[1]) for point in trace)
+    rising = isotonic_regression([loss for _, loss in points]).x.tolist()
+    points = [(eps, loss) for (eps, _), loss in zip(points, rising, strict=True)]
     inside = [k for k, (_, loss) in enumerate(points) if loss <= target]
     if not inside:
         return 0.0, 0.0, points[0][0]
