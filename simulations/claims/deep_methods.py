@@ -14,7 +14,7 @@ from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 SAYS = "a few short fine-tunings and a line find eps* with 80 % less time than training from scratch"
 OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* with 80 % fewer passes"
-SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 10}
+SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 24}
 MARGIN = float(np.log(1.5))
 COST = 0.2
 NAMES = {"follow": "FGM, following"}
