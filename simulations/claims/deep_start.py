@@ -1,26 +1,24 @@
 """Where the deep simulations start: a network, its data and recipe, the search for its ε*."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from claims import deep_sets
-from claims.deep_sets import Net, examples, factory, integer, recipe
+from claims.deep_sets import NETS, examples, factory, integer, recipe
 from linphase import deep
 from linphase.deep.search import build
 from linphase.deep.training import to_stderr
 from linphase.study import Local, Options
 
-NETWORKS = {"digits": ("mlp", 64), "mnist": ("mnist-cnn", 128), "fashion-mnist": ("mnist-cnn", 128)}
-"""Network and width by data set; PreActResNet18 elsewhere."""
-
 
 def setting(options: Options, n: int, **others: Any) -> dict[str, Any]:
-    """Return the setting of the data set's first network; a quick run has a sixth of the epochs."""
-    network, width = NETWORKS.get(options.own["dataset"], ("preact-resnet18", 64))
-    chosen = deep_sets.setting(Net(network, width, n, 1), options, **others)
+    """Return the setting of the data set's widest network; a quick run has a sixth of the epochs."""
+    widest = max(NETS[options.own["dataset"]], key=lambda net: net.width)
+    chosen = deep_sets.setting(replace(widest, n=n), options, **others)
     if options.quick and not options.own["epochs"]:
         chosen["epochs"] = max(2, chosen["epochs"] // 3)
     return chosen
