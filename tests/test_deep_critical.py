@@ -266,8 +266,16 @@ def test_the_cost_of_a_method_holds_all_it_used():
     second = Search(factory, blobs(), SMALL)
     second.attack_only()
     assert second.finetune().passes == alone.passes
-    training = 10 * 2  # epochs of one attack step and an update
+    training = 5 * 2  # half of 10 epochs, of one attack step and an update
     assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training)
+
+
+@pytest.mark.parametrize(
+    ("steps", "length", "epochs"), [(1, None, 10), (7, None, 14), (40, None, 20), (40, 0.1, 2)]
+)
+def test_following_takes_a_tenth_of_the_schedule_for_each_step_of_the_attack(steps, length, epochs):
+    """Between half of it and all, unless the length is given."""
+    assert Tuning(length).recipe(SMALL.but(epochs=20, attack=Attack(steps=steps))).epochs == epochs
 
 
 def test_a_few_examples_say_where_fine_tuning_starts():
@@ -277,10 +285,10 @@ def test_a_few_examples_say_where_fine_tuning_starts():
     few, every = search.root_on(20, 0.05), search.root_on(40, 0.05)
     assert few.passes < every.passes
     assert few.passes % 0.5 == 0  # of 20 examples in 40
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 20)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 10)
     root, above = search.root, replace(few, eps_star=0.0)
     search.root_on = lambda examples, tolerance: above
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 20)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 10)
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,11 @@ class Tuning:
 
     Attributes
     ----------
-    length : float
-        Epochs of a run, as a share of the recipe's; at least one epoch. ε* grows with the length of training,
-        and a shorter run than those from scratch finds a smaller one.
+    length : float, optional
+        Epochs of a run, as a share of the recipe's; at least one epoch. By default a tenth for each step of
+        the recipe's attack, but between half a schedule and a whole one: by FGM less than a fifth of the
+        passes of a run from scratch by PGD-5 or more. ε* grows with the length of training, and a shorter run
+        finds a smaller one.
     attack : Attack
         Its norm is the recipe's.
     follow : bool
@@ -62,7 +64,7 @@ class Tuning:
         Rate, as a share of the recipe's; falls at the recipe's milestones.
     """
 
-    length: float = 1.0
+    length: float | None = None
     attack: Attack = FGM
     follow: bool = True
     strengths: tuple[float, ...] = (1.5,)
@@ -70,7 +72,8 @@ class Tuning:
     examples: int = 512
 
     def __post_init__(self) -> None:
-        check_positive("length", self.length)
+        if self.length is not None:
+            check_positive("length", self.length)
         check_count("examples", self.examples)
         check_positive("lr", self.lr)
         if not self.strengths or not all(strength > 0 for strength in self.strengths):
@@ -78,9 +81,10 @@ class Tuning:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe of a run; without a warm-up, as its loss is to be of one ε."""
+        length = self.length or min(1.0, max(0.5, recipe.attack.steps * recipe.attack.restarts / 10))
         return recipe.but(
             attack=replace(self.attack, norm=recipe.attack.norm),
-            epochs=max(1, round(self.length * recipe.epochs)),
+            epochs=max(1, round(length * recipe.epochs)),
             lr=self.lr * recipe.lr,
             eps_warmup=0,
             select="last",

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from claims.deep_sets import attack_steps, judged, judged_every
+from claims.deep_sets import attack_steps, judged, judged_every, recipe
+from linphase.deep import Tuning
 from linphase.study import Options, Part
 
 TESTS = {"digits": 397, "svhn": 26_032}
@@ -20,14 +21,10 @@ def training(s: Mapping[str, Any], steps: int, judge: int | None = None) -> floa
 def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     """Passes of the clean model and of a search for ε*, from scratch or by following it."""
     steps = attack_steps(s)
+    followed = training(s, 0) + 2 * Tuning().recipe(recipe(s)).epochs
     if not scratch:
-        return training(s, 0) + s["epochs"] * 2
-    return (
-        training(s, 0)
-        + 2 * s["epochs"]
-        + 12 * (1 + steps)
-        + (6 if s["network"] == "mlp" else 3) * training(s, steps)
-    )
+        return followed
+    return followed + 12 * (1 + steps) + (6 if s["network"] == "mlp" else 3) * training(s, steps)
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:
