@@ -11,10 +11,11 @@ from claims.deep_sets import attack_steps
 from claims.deep_start import Start
 from linphase import deep
 from linphase.deep.crossing import crossing
+from linphase.deep.search import AROUND, TRIES
 from linphase.study import Local
 
-POINTS = 14
-"""Room for the strengths of a search."""
+POINTS = 2 + TRIES * len(AROUND)
+"""Room for the strengths of a search: the clean one, its stacks, and a refinement."""
 COLUMNS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 TUNINGS: dict[str, deep.Tuning | None] = {
     "follow": None,
@@ -64,7 +65,7 @@ def _row(found: Mapping[str, deep.CriticalStrength]) -> dict[str, Any]:
         row |= {f"seconds {method}": result.seconds}
     scratch = found["scratch"]
     row |= {"target": scratch.target, "clean_passes": scratch.clean_passes}
-    points = scratch.trace[:POINTS]
+    points = scratch.trace
     histories = [point.history for point in points if point.history is not None]
     evaluated = [float(history.evaluated_loss) for history in histories]
     row["eps evaluated"] = crossing(
