@@ -97,6 +97,13 @@ def test_side_by_side_and_one_by_one_agree(data, attack):
     assert one.passes == pytest.approx(stack.passes)
 
 
+def test_the_detector_looks_after_every_epoch(data):
+    found = deep.catastrophic_overfitting(
+        partial(deep.mlp, (4, 8, 2)), data, RECIPE.but(judged_every=3), [0.05]
+    )
+    assert np.isfinite(found.detector_accuracy).all()
+
+
 def test_the_detector_names_the_first_epoch():
     from linphase.deep.catastrophic import _result
 

@@ -55,10 +55,17 @@ def test_side_by_side_agrees_with_one_by_one(grid):
 
 
 @pytest.mark.parametrize(
-    ("crossing", "powers"), [(0.15, (0, 1, 2)), (0.09, (0, -1)), (0.105, (0, 1)), (99.0, range(TRIES))]
+    ("crossing", "powers"),
+    [
+        (0.12, (0, 1)),
+        (0.15, (0, 1, 3)),
+        (0.09, (0, -1)),
+        (0.002, (0, -1, -3, -7, -15)),
+        (1e20, [2**k - 1 for k in range(TRIES)]),
+    ],
 )
 def test_a_search_goes_from_where_following_led_to_the_other_side(crossing, powers, monkeypatch):
-    """By factors of 1.3, up while L is below R and down while it is above."""
+    """Up while L is below R and down while it is above, by 1.3 and then by its squares."""
     search = Search(factory, blobs(), SMALL.but(epochs=1))
     search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))
     search.followed = replace(search.attack_only(), eps_star=0.1, passes=3.0)
@@ -66,11 +73,11 @@ def test_a_search_goes_from_where_following_led_to_the_other_side(crossing, powe
     found = search.scratch(refine=0)
     tried = sorted(0.1 * 1.3**k for k in powers)
     assert [point.eps for point in found.trace] == pytest.approx([0.0, *tried])
-    assert found.eps_star == pytest.approx(crossing if crossing < 99 else np.inf)
+    assert found.eps_star == pytest.approx(crossing if crossing < 1 else np.inf)
     assert found.passes == pytest.approx(3 + sum(point.history.passes for point in found.trace[1:]))
 
 
-@pytest.mark.parametrize(("crossing", "stacks"), [(0.1, [1.0]), (0.3, [1.0, 2.5]), (0.03, [1.0, 0.4])])
+@pytest.mark.parametrize(("crossing", "stacks"), [(0.1, [1]), (0.3, [1, 3]), (0.03, [1, 1 / 3])])
 def test_a_search_side_by_side_goes_on_by_stacks(crossing, stacks, monkeypatch):
     search = Search(factory, blobs(), SMALL.but(epochs=1))
     search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))

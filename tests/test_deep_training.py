@@ -172,6 +172,25 @@ def test_scores_after_every_so_many_epochs_and_the_last():
     assert seldom.passes < often.passes
 
 
+def test_a_run_that_scores_seldom_goes_on_to_the_same_numbers(tmp_path):
+    """Stopped between two scores; its warm-up holds the only earlier one, so the last epoch is the best."""
+    plan = RECIPE.but(judged_every=3, eps_warmup=3)
+    whole, lines = train(network(), blobs(), plan, 0.1), []
+
+    def stop(line):
+        lines.append(line)
+        if len(lines) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), blobs(), plan, 0.1, tmp_path / "run.pt", report=stop)
+    again = train(network(), blobs(), plan, 0.1, tmp_path / "run.pt")
+    assert again.best == whole.best == 4
+    assert np.array_equal(again.train_loss, whole.train_loss)
+    assert np.array_equal(again.test_loss, whole.test_loss, equal_nan=True)
+    assert ["test" in line for line in lines] == [False, False, True, False]
+
+
 def test_clean_training_is_judged_clean():
     history = train(network(), blobs(), RECIPE)
     assert np.array_equal(history.test_loss, history.clean_test_loss)

@@ -140,6 +140,7 @@ def catastrophic_overfitting(
     recipe = recipe.but(
         test_attack=replace(DETECTOR, norm=attack.norm),
         judged_examples=detector_examples,
+        judged_every=1,
         select="last",
         monitor=True,
     )

@@ -4,9 +4,10 @@
 loss of the model trained at ε (definition of Xing, Song and Cheng, with cross-entropy):
 
 scratch
-    L(ε) from training at every ε of a grid, refined around the crossing.
+    L(ε) from training anew at a few ε, refined around the crossing; where L falls for the noise of training,
+    of its isotonic regression (see `linphase.deep.crossing`).
 finetune
-    L(ε) from short adversarial training of the clean model.
+    L(ε) from adversarial training of the clean model.
 attack-only
     L(ε) of the clean model itself, attacked. Since it is no minimiser at ε > 0, the root is a lower bound of
     the ε* of the evaluated loss, up to the error of optimisation.
@@ -60,8 +61,9 @@ def critical_strength(
     seeds : sequence of int
         Each stands for initialisation, order and random starts.
     grid : rising sequence of positive floats, optional
-        Strengths for "scratch". By default it begins where "finetune" leads and goes on by factors of 1.3, up
-        or down, until L crosses R.
+        Strengths for "scratch". By default it begins where "finetune" leads and goes on, up or down by 1.3
+        and then by its squares, until L crosses R; side by side by stacks of .6 to 1.5 times the start, then
+        of 3 times or a third of it.
     refine : int
         Further runs of "scratch": at the interpolated crossing, or where the loss bends in the middle of its
         bracket; side by side, four at once evenly inside it.

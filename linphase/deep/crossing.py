@@ -66,7 +66,8 @@ def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tup
 
     It is sup{ε : L(ε) ≤ R} of the isotonic regression: L cannot fall where training finds its minimum, and
     where the noise of training makes it fall, neighbours are pooled. The supremum of the bare points would
-    rise with their number.
+    rise with their number. A run that fails below strengths that train is no such noise, and pulls the answer
+    down: the trace shows it.
 
     0 if no point lies at or below R, infinite if the last one does.
     """

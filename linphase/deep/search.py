@@ -31,11 +31,11 @@ from linphase.streams import stream
 Report = Callable[[str], None]
 
 STRIDE = 1.3
-"""From the start by this factor, up or down until L crosses R."""
-AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 2.5
+"""From the start by this factor, up or down, and on by its square, until L crosses R."""
+AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 3.0
 """Side by side: strengths of a stack in units of the start, and the factor to the next stack."""
-TRIES = 12
-"""Strengths or stacks before a search gives up."""
+TRIES = 8
+"""Strengths or stacks before a search gives up: factors of 1e14 and 2,000."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
 
@@ -155,6 +155,7 @@ class Search:
                 if 0 < left <= found < np.inf:
                     break
                 eps = eps * stride if found == np.inf else eps / stride
+                stride = stride if side_by_side else stride**2
         for _ in range(refine):
             found, left, right = trail.crossing()
             if 0 < found < np.inf:

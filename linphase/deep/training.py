@@ -267,9 +267,10 @@ class _Run:
         def show(pair: Tensor) -> str:
             return " ".join(f"{value:.4f}" for value in pair.tolist()[: 1 + bool(self.axes)])
 
+        scores = f"test {show(test)} ({show(accuracy)})  clean {show(clean)}  "
         return (
             f"epoch {self.done}/{self.recipe.epochs}  rate {rate[0].item():.3g}  train {show(train)}  "
-            f"test {show(test)} ({show(accuracy)})  clean {show(clean)}  {self.seconds:.0f} s"
+            f"{scores if self.recipe.judges(self.done - 1) else ''}{self.seconds:.0f} s"
         )
 
     def state(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def passes(s: Mapping[str, Any]) -> float:
     """Passes over the training data that a seed takes."""
     small = s["network"] == "mlp"
     searches = searching(s, small) * (1 + 2 / (1 + attack_steps(s)) * small)
-    runs = [training(s, (attack or deep.PGD).steps + 4 * bool(w), 10) for attack, w in TRAININGS.values()]
+    runs = [training(s, (attack or deep.PGD).steps + 4 * bool(w), 10, 1) for attack, w in TRAININGS.values()]
     judge = 1000 * 501 / s["n"] * len(TRAININGS)
     return searches + (sum(runs) + judge) * len(strengths(s))
 

@@ -10,12 +10,12 @@ from linphase.study import Options, Part
 TESTS = {"digits": 397, "svhn": 26_032}
 
 
-def training(s: Mapping[str, Any], steps: int, judge: int | None = None) -> float:
-    """Passes of a training run by an attack of so many steps, with the scores after each epoch."""
+def training(s: Mapping[str, Any], steps: int, judge: int | None = None, every: int | None = None) -> float:
+    """Passes of a training run by an attack of so many steps, with its scores."""
     tests = TESTS.get(s["dataset"], 10_000)
     judge = steps if judge is None else judge
     attacked = (judged(s) or tests) * (1 + judge) if judge else 0
-    return float(s["epochs"] * (1 + steps + (tests + attacked) / s["n"] / judged_every(s)))
+    return float(s["epochs"] * (1 + steps + (tests + attacked) / s["n"] / (every or judged_every(s))))
 
 
 def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
@@ -24,7 +24,8 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     followed = training(s, 0) + 2 * Tuning().recipe(recipe(s)).epochs
     if not scratch:
         return followed
-    return followed + 12 * (1 + steps) + (6 if s["network"] == "mlp" else 3) * training(s, steps)
+    stacked = s["network"] == "mlp" and not s.get("tuned")
+    return followed + 12 * (1 + steps) + (6 if stacked else 3) * training(s, steps)
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:

@@ -64,7 +64,7 @@ def experiments(options: Options) -> list[Experiment]:
 
 def passes(s: Mapping[str, Any]) -> float:
     """Passes over the training data that a seed takes."""
-    runs = training(s, 0) + (len(MULTIPLES) - 1) * training(s, attack_steps(s))
+    runs = training(s, 0, every=1) + (len(MULTIPLES) - 1) * training(s, attack_steps(s), every=1)
     return searching(s, s["network"] == "mlp") + runs
 
 

@@ -41,7 +41,7 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
 def passes(setting: Mapping[str, Any]) -> float:
     """Passes over the training data that a seed takes."""
     short = 0.05 * setting["epochs"] * (1 + 3) * (2 + 1 + attack_steps(setting))
-    return searching(setting) + setting["tuned"] * (2 * setting["epochs"] + short)
+    return searching(setting) + setting["tuned"] * short
 
 
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
