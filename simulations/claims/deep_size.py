@@ -13,7 +13,7 @@ from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
 from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
-LENGTHS = {"mnist": (10, 20)}
+LENGTHS = {"mnist": (10,)}
 """Schedules beside the usual one, for the wide network at n = 10,000."""
 CUSTOMARY = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "svhn": 8 / 255}
 """Strengths that papers train with; for digits that of MNIST."""
