@@ -54,7 +54,7 @@ def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> l
 
 NETS = {
     "digits": _small("mlp", (16, 64), {1400: 16, 440: 16, 140: 16}),
-    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 3_000: 2, 1_000: 2}),
+    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 1_000: 2}),
     "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 1_000: 3}),
     "cifar10": [
         Net("preact-resnet18", 64, 10_000, 1),
