@@ -158,9 +158,12 @@ class Search:
                 stride = stride if side_by_side else stride**2
         for _ in range(refine):
             found, left, right = trail.crossing()
-            if 0 < found < np.inf:
-                inside = np.linspace(left, right, INSIDE + 2)[1:-1].tolist()
-                train_at(inside if side_by_side else [refinement(trail.points, trail.target)])
+            if not 0 < found < np.inf:
+                break
+            if side_by_side:
+                train_at(np.linspace(left, right, INSIDE + 2)[1:-1].tolist())
+            else:
+                train_at([refinement(trail.points, trail.target)])
         return trail.result("scratch", *trail.crossing())
 
     def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:

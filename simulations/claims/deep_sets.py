@@ -27,7 +27,7 @@ UPDATES = 440
 EPOCHS = {50_000: 20, 10_000: 30, 3_000: 60, 1_000: 100}
 """On MNIST and Fashion-MNIST by n, for the same reason."""
 WARM_UP = {"mnist": 1 / 3, "fashion-mnist": 1 / 3, "svhn": 1 / 3}
-"""Share of the schedule over which ε rises. Without it training stays at chance from 40/255 on (MNIST)."""
+"""Share of the schedule over which ε rises; without it training on MNIST stays at chance at 60/255."""
 STEPS = {"digits": 5}
 """Of the attack; ten elsewhere."""
 MIXED = ("cifar10", "cifar100", "svhn")
