@@ -17,8 +17,8 @@ from linphase.study import Cell, Experiment, Local, Options, Part, Report, Resul
 
 GRIDS = {
     "digits": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "mnist": (0.1, 0.15, 0.2, 0.25, 0.3, 0.35),
-    "fashion-mnist": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    "mnist": (0.1, 0.15, 0.2, 0.3),
+    "fashion-mnist": (0.05, 0.1, 0.15, 0.2),
 }
 CIFAR = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
 SIZES = {"digits": (1400, 440), "mnist": (10_000, 1_000), "fashion-mnist": (10_000, 1_000)}

@@ -18,12 +18,12 @@ MULTIPLES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SHOWN = (0.0, 1.0, 2.0, 4.0)
 COLOUR = {"multiples": (0.0, 0.5, 1.0, 4.0, 16.0), "shown": (0.0, 1.0, 4.0, 16.0)}
 """For colour images: at the paper's ε* = .5/255, its 0, .5, 2 and 8 (/255)."""
-SIZES = {"digits": 440, "mnist": 3_000, "fashion-mnist": 3_000}
-SEEDS = {"digits": 24, "mnist": 3, "fashion-mnist": 3}
-LENGTH = {"digits": 300, "mnist": 30, "fashion-mnist": 30}
+SIZES = {"digits": 440, "mnist": 10_000, "fashion-mnist": 10_000}
+SEEDS = {"digits": 24, "mnist": 4, "fashion-mnist": 4}
+LENGTH = {"digits": 300}
 """Epochs of the path's training; elsewhere those of the models."""
 POINTS, GRID = 41, 21
-EXAMPLES = 5_000
+EXAMPLES = 2_000
 """Of the training set, that score path and plane."""
 CURVES = ("loss", "test_loss", "line")
 BELOW = "below eps* the path between clean and adversarial model is as that between two clean ones"

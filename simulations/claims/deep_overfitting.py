@@ -15,8 +15,8 @@ from linphase.study import Experiment, Local, Options, Part, Report, Results, ro
 
 MULTIPLES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Strengths in units of ε*."""
-SIZES = {"digits": 440, "mnist": 3_000, "fashion-mnist": 3_000}
-SEEDS = {"digits": 16, "mnist": 3, "fashion-mnist": 3}
+SIZES = {"digits": 440, "mnist": 10_000, "fashion-mnist": 10_000}
+SEEDS = {"digits": 16, "mnist": 4, "fashion-mnist": 4}
 MARGIN = 0.1
 """Within which a ratio counts as 1; growth is growth beyond it."""
 WINDOW = 0.1
