@@ -22,7 +22,7 @@ def scripts(monkeypatch):
     return sys.path
 
 
-def planted(exponent_n, exponent_width, rng, attack=0.6, follow=1.0, cost=0.03):
+def planted(exponent_n, exponent_width, rng, attack=0.6, tuned=1.0, cost=0.03):
     """Cells with ε* = n^a width^b and ten noisy seeds."""
     cells = []
     for n in (140, 350, 700, 1400):
@@ -36,7 +36,7 @@ def planted(exponent_n, exponent_width, rng, attack=0.6, follow=1.0, cost=0.03):
             setting = {"dataset": "digits", "network": "mlp", "width": width, "n": n, "epochs": 60}
             noisy = np.exp(0.1 * rng.standard_normal(10))
             for name in ("follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
-                values[f"eps {name}"] = follow * eps * noisy
+                values[f"eps {name}"] = tuned * eps * noisy
             for name in ("scratch", "attack-only", "follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
                 share = 1.0 if name == "scratch" else cost * np.exp(0.01 * rng.standard_normal(10))
                 values |= {
@@ -170,16 +170,26 @@ def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("follow", "cost", "status"),
+    ("ratio", "cost", "status"),
     [(1.0, 0.03, "supported"), (2.0, 0.03, "refuted"), (1.0, 0.3, "refuted"), (0.4, 0.03, "refuted")],
 )
-def test_following_must_be_near_and_cheap(scripts, tmp_path, follow, cost, status):
+def test_fine_tuning_must_be_near_and_cheap(scripts, tmp_path, ratio, cost, status):
     from claims import deep_methods
 
-    cells = planted(-0.3, 0.3, np.random.default_rng(5), follow=follow, cost=cost)
+    cells = planted(-0.3, 0.3, np.random.default_rng(5), tuned=ratio, cost=cost)
     report = deep_methods.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
-    statuses = [v.status for v in evidence.decide(report.claims) if "following" in v.name]
-    assert statuses == [status]
+    assert [v.status for v in evidence.decide(report.claims)] == [status] * 5
+
+
+def test_one_network_far_from_scratch_refutes(scripts, tmp_path):
+    from claims import deep_methods
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(6))
+    cells[3].values["eps follow"] *= 2
+    report = deep_methods.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    refuted = [v.name for v in evidence.decide(report.claims) if v.status == "refuted"]
+    assert len(refuted) == 1
+    assert "following" in refuted[0]
 
 
 @pytest.mark.parametrize(
