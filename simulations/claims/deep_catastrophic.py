@@ -17,12 +17,12 @@ from linphase.study import Cell, Experiment, Local, Options, Part, Report, Resul
 
 GRIDS = {
     "digits": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "mnist": (0.1, 0.15, 0.2, 0.3),
+    "mnist": (0.1, 0.15, 0.2, 0.25),
     "fashion-mnist": (0.05, 0.1, 0.15, 0.2),
 }
 CIFAR = tuple(k / 255 for k in (1, 2, 4, 8, 12, 16))
 SIZES = {"digits": (1400, 440), "mnist": (10_000, 1_000), "fashion-mnist": (10_000, 1_000)}
-SEEDS = {"digits": 12, "mnist": 3, "fashion-mnist": 3}
+SEEDS = {"digits": 12, "mnist": 4, "fashion-mnist": 4}
 TRAININGS: dict[str, tuple[deep.Attack | None, float]] = {
     "FGSM": (deep.FGM, 0.0),
     "FGSM, random start": (deep.FGM_RANDOM, 0.0),
@@ -34,6 +34,8 @@ ONE_STEP = ("FGSM", "FGSM, random start")
 COLUMNS = ("accuracy", "judged_accuracy", "clean_accuracy", "detected")
 PAPER = {50_000: (0.5 / 255, 8 / 255), 10_000: (3.3 / 255, 12 / 255)}
 """Table 2 (CIFAR-10, PreActResNet18, 200 epochs): ε* and the smallest unstable ε by n."""
+ABOVE = (("mnist", 1_000),)
+"""Where a pilot run, on another seed, had ε* above the unstable strengths: R of an overfitted network is high."""
 MARGIN = math.log(1.2)
 SAYS = "eps* is below the smallest unstable eps of FGSM training"
 SUFFICES = "FGM suffices to find eps*"
@@ -116,9 +118,9 @@ def report(results: Results, options: Options) -> Report:
         figures[f"catastrophic_{cell.setting['n']}"] = _figure(cell)
     if min(cell.values["eps_star"].size for cell in cells) < 2:
         return Report(rows, [], figures)
-    claims = [claim for name in ONE_STEP for claim in [_order(cells, name)] if claim]
-    claims += [claim for claim in (_control(cells, "PGD"), _suffices(cells)) if claim]
-    return Report(rows, claims, figures)
+    claims = [_order(cell, name) for name in ONE_STEP for cell in cells]
+    claims += [_control(cells, "PGD"), _suffices(cells)]
+    return Report(rows, [claim for claim in claims if claim], figures)
 
 
 def _rows(cell: Cell) -> list[dict[str, Any]]:
@@ -146,30 +148,29 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
     return rows
 
 
-def _order(cells: Sequence[Cell], name: str) -> evidence.Claim | None:
+def _order(cell: Cell, name: str) -> evidence.Claim | None:
     """ε* against the smallest unstable strength, which lies between two of the grid.
 
     Supported if ε* is below the last stable one, refuted if it is above the first unstable one.
     """
-    parts, told = [], []
-    for cell in cells:
-        values, n = cell.values, cell.setting["n"]
-        good = [usable(eps) for eps in values["eps_star"]]
-        smallest, stable = values[f"smallest {name}"], values[f"last_stable {name}"]
-        if sum(good) < 2:
-            return None
-        ends = (end[good] / values["eps_star"][good] for end in (stable, smallest))
-        parts.append(_between(f"n = {n}", *ends))
-        count = int(np.isfinite(smallest).sum())
-        median = f", median {np.median(smallest[np.isfinite(smallest)]):.3g}" if count else ""
-        told.append(f"n = {n}: {count} of {smallest.size} seeds meet an unstable eps{median}")
-    top = strengths(cells[0].setting)[-1]
-    ends = "log of the last stable eps of the grid over eps* (to refute: of the first unstable)"
-    note = f"{ends}; up to {top:.3g}, {'; '.join(told)}"
-    return evidence.all_of(f"eps* < smallest unstable eps, {name}", SAYS, parts, note=note)
+    values, n = cell.values, cell.setting["n"]
+    good = [usable(eps) for eps in values["eps_star"]]
+    smallest, stable = values[f"smallest {name}"], values[f"last_stable {name}"]
+    if sum(good) < 2:
+        return None
+    ends = (end[good] / values["eps_star"][good] for end in (stable, smallest))
+    count = int(np.isfinite(smallest).sum())
+    median = f", median {np.median(smallest[np.isfinite(smallest)]):.3g}" if count else ""
+    note = (
+        "log of the last stable eps of the grid over eps* (to refute: of the first unstable); up to "
+        f"{strengths(cell.setting)[-1]:.3g} {count} of {smallest.size} seeds meet an unstable one{median}"
+    )
+    expected: evidence.Status = "refuted" if (cell.setting["dataset"], n) in ABOVE else "supported"
+    claim = _between(f"eps* < smallest unstable eps, {name}, n = {n}", *ends, failures=good.count(False))
+    return replace(claim, note=note, expected=expected)
 
 
-def _between(name: str, low: np.ndarray, high: np.ndarray) -> evidence.Claim:
+def _between(name: str, low: np.ndarray, high: np.ndarray, failures: int) -> evidence.Claim:
     """Claim that a ratio between two known ends is above 1, in the mean of its logarithm.
 
     Where some seed has no lower end (0: its first strength is unstable) nothing supports the claim, and where
@@ -177,7 +178,7 @@ def _between(name: str, low: np.ndarray, high: np.ndarray) -> evidence.Claim:
     """
     silent = evidence.Estimate(0.0, 0.0, low.size - 1, low.size)  # a spread of 0 proves nothing
     lower, upper = (
-        evidence.mean(np.log(end)) if (end > 0).all() and np.isfinite(end).all() else silent
+        evidence.mean(np.log(end), failures) if (end > 0).all() and np.isfinite(end).all() else silent
         for end in (low, high)
     )
     support, refute = (evidence.above(name, SAYS, end, 0.0) for end in (lower, upper))
