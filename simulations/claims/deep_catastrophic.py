@@ -35,7 +35,7 @@ COLUMNS = ("accuracy", "judged_accuracy", "clean_accuracy", "detected")
 PAPER = {50_000: (0.5 / 255, 8 / 255), 10_000: (3.3 / 255, 12 / 255)}
 """Table 2 (CIFAR-10, PreActResNet18, 200 epochs): ε* and the smallest unstable ε by n."""
 ABOVE = (("mnist", 1_000),)
-"""Where a pilot run, on another seed, had ε* above the unstable strengths: R of an overfitted network is high."""
+"""Where a pilot run, on another seed, had ε* above unstable strengths: R is high where networks overfit."""
 MARGIN = math.log(1.2)
 SAYS = "eps* is below the smallest unstable eps of FGSM training"
 SUFFICES = "FGM suffices to find eps*"
