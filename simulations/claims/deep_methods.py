@@ -12,9 +12,9 @@ from claims.deep_strength import METHODS, TUNINGS, block
 from linphase import evidence, plotting
 from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
-SAYS = "a few short fine-tunings and a line find eps* with 80 % less time than training from scratch"
-OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* with 80 % fewer passes"
-SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 10}
+SAYS = "a few short fine-tunings and a line find eps* at a fifth of the cost of training from scratch"
+OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* at a fifth of the cost"
+SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 24}
 MARGIN = float(np.log(1.5))
 COST = 0.2
 NAMES = {"follow": "FGM, following"}
@@ -67,11 +67,8 @@ def report(results: Results, options: Options) -> Report:
                     "ratio": np.exp(error.value), "low": np.exp(low), "high": np.exp(high),
                 }
             )  # fmt: skip
-            if method == "follow":
-                claims += _following(own, norm, share)
-            elif method in TUNINGS:
-                title = f"{norm}, {method}: passes below 20 % of those of scratch"
-                claims.append(evidence.below(title, SAYS, share, COST))
+            if method in TUNINGS and (claim := _claim(own, norm, method, share)):
+                claims.append(claim)
     return Report(rows, claims, {"critical_methods": columns_of(points)} if points else {})
 
 
@@ -79,17 +76,21 @@ def _error(cell: Cell, method: str) -> evidence.Estimate | None:
     return log_ratio(cell.values[f"eps {method}"], cell.values["eps scratch"])
 
 
-def _following(cells: Sequence[Cell], norm: str, share: evidence.Estimate) -> list[evidence.Claim]:
+def _claim(cells: Sequence[Cell], norm: str, method: str, share: evidence.Estimate) -> evidence.Claim | None:
     """Error network by network, so that none cancels another's, and cost; no claim if one has no error."""
-    parts = [evidence.below("share of the passes", OURS, share, COST)]
+    says, name = OURS if method == "follow" else SAYS, NAMES.get(method, method)
+    parts = []
     for cell in cells:
-        error, s = _error(cell, "follow"), cell.setting
+        error, s = _error(cell, method), cell.setting
         if error is None:
-            return []
-        name = f"log ratio, width {s['width']}, n = {s['n']}"
-        parts.insert(-1, evidence.equivalent(name, OURS, error, 0.0, MARGIN))
-    title = f"{norm}: following eps, within a factor of 1.5 for each network, 80 % fewer passes"
-    return [evidence.all_of(title, OURS, parts)]
+            return None
+        network = f"log ratio, width {s['width']}, n = {s['n']}"
+        parts.append(evidence.equivalent(network, says, error, 0.0, MARGIN))
+    parts.append(evidence.below("share of the passes", says, share, COST))
+    # On digits the short runs find too small an eps*: a finding, made on the first run.
+    short = method != "follow" and cells[0].setting["dataset"] == "digits"
+    title = f"{norm}, {name}: within a factor of 1.5 for each network, at a fifth of the passes"
+    return evidence.all_of(title, says, parts, expected="refuted" if short else "supported")
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
