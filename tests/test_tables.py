@@ -164,6 +164,20 @@ def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
     assert decided(report.claims)["the attack-only root lies below eps*"] == "refuted"
 
 
+def test_seeds_are_drawn_against_their_schedule(scripts, tmp_path):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(8))
+    short = Cell(cells[-1].setting | {"epochs": 20}, cells[-1].values)
+    results = {"critical-strength": cells, "schedule": [short]}
+    report = deep_size.report(results, Options(tmp_path, own=OWN))
+    lengths = report.figures["critical_lengths"]
+    assert lengths["epochs"].tolist() == [20] * 10 + [60] * 10
+    assert set(lengths["eps"]) == set(cells[-1].values["eps scratch"])
+    deep_size.draw(report.figures, tmp_path)
+    assert (tmp_path / "critical_sizes.png").exists()
+
+
 @pytest.mark.parametrize(
     ("follow", "cost", "status"),
     [(1.0, 0.03, "supported"), (2.0, 0.03, "refuted"), (1.0, 0.3, "refuted"), (0.4, 0.03, "refuted")],

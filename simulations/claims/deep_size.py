@@ -68,15 +68,16 @@ def _traces(cells: list[Cell]) -> dict[str, np.ndarray]:
 
 
 def _lengths(results: Results) -> dict[str, np.ndarray]:
+    """ε* of each seed by the length of its schedule, at the size where several were tried."""
     lengths = list(results.get("schedule", ()))
     same = [(cell.setting["n"], cell.setting["width"]) for cell in lengths[:1]]
     usual = [c for c in results["critical-strength"] if (c.setting["n"], c.setting["width"]) in same]
-    cells = sorted([*usual, *lengths], key=lambda cell: cell.setting["epochs"])
     points = [
-        {"epochs": cell.setting["epochs"], "eps": float(np.median(cell.values["eps scratch"]))}
-        for cell in cells
+        {"n": cell.setting["n"], "epochs": cell.setting["epochs"], "eps": eps}
+        for cell in sorted([*usual, *lengths], key=lambda cell: cell.setting["epochs"])
+        for eps in finite(cell.values["eps scratch"])[0]
     ]
-    return columns_of(points) if points else {"epochs": np.array([]), "eps": np.array([])}
+    return columns_of(points) if points else {"n": np.array([]), "epochs": np.array([]), "eps": np.array([])}
 
 
 def _laws(cells: list[Cell], rows: list[dict[str, Any]]) -> list[evidence.Claim]:
@@ -145,7 +146,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
 
 
 def _draw_sizes(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
-    """ε* by size and width, beside the shape of the linear model's limit; against the schedule."""
+    """ε* by size and width, beside the shape of the linear model's limit; seeds against their schedule."""
     data, lengths = figures["critical_sizes"], figures["critical_lengths"]
     both = lengths["epochs"].size > 0
     fig, axes = plotting.new("text" if both else "column", 2.7, cols=2 if both else 1)
@@ -157,15 +158,17 @@ def _draw_sizes(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -
         chosen = (data["method"] == method) & (data[other] == value)
         x, eps, low, high = (data[name][chosen] for name in (by, "eps", "low", "high"))
         title = f"{other} = {value:g}, {SHORT[method]}"
-        plotting.points(ax, x, eps, np.maximum(low, eps / 10), high, title, index)
+        beside = 1.05 ** (index - (len(pairs) - 1) / 2)  # so that bars of one size do not hide each other
+        plotting.points(ax, x * beside, eps, np.maximum(low, eps / 10), high, title, index)
     if by == "n":
         widest = (data["method"] == "scratch") & (data["width"] == data["width"].max())
         plotting.theory(ax, *_linear(data["n"][widest], data["eps"][widest]), "linear model (scaled)")
     plotting.log_axes(ax)
     ax.set(xlabel="$n$" if by == "n" else "width", ylabel=r"$\epsilon^*$")
     if both:
-        axes[1].plot(lengths["epochs"], lengths["eps"], **plotting.look(0))
-        axes[1].set(xlabel="epochs of the schedule", ylabel=r"$\epsilon^*$", xlim=(0, None), ylim=(0, None))
+        axes[1].plot(lengths["epochs"], lengths["eps"], **plotting.look(0) | {"linestyle": "none"})
+        axes[1].set(xlabel=rf"epochs of the schedule   ($n={lengths['n'][0]:g}$)", ylabel=r"$\epsilon^*$")
+        axes[1].set(xlim=(0, 1.1 * lengths["epochs"].max()), ylim=(0, 1.1 * lengths["eps"].max()))
         plotting.letters(axes)
     plotting.shared_legend(fig, axes)
     plotting.save(fig, folder, "critical_sizes")
