@@ -93,6 +93,9 @@ def report(results: Results, options: Options) -> Report:
         if len(gaps) > 1:
             estimates[multiple] = evidence.ratio(final[:, k], first[:, k], lost)
             rows.append(row(estimates[multiple], experiment="ratio of gaps at the end", **keys))
+        if k:  # seed by seed: a schedule may let the gap of clean training grow as well
+            excess = final[:, k] / first[:, k] - final[:, 0] / first[:, 0]
+            rows.append(entry(excess, experiment="ratio of gaps at the end, less that at eps = 0", **keys))
     return Report(rows, _claims(estimates) if estimates else [], {"overfitting": columns})
 
 
@@ -138,6 +141,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             ax.axhline(1.0, color="black", linewidth=0.7, zorder=1)
             ax.axhspan(1 - MARGIN, 1 + MARGIN, color="0.92", linewidth=0, zorder=0)
         left.set(xlabel="epoch", ylabel="gap / gap after the first decay")
+        left.locator_params("x", integer=True)
         right.set(xlabel=r"$\epsilon/\epsilon^*$")
         plotting.threshold(right, 1.0)
         plotting.letters([left, right])
