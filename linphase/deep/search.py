@@ -52,7 +52,9 @@ class Tuning:
         passes of a run from scratch by PGD-5 or more. ε* grows with the length of training, and a shorter run
         finds a smaller one.
     attack : Attack
-        Its norm is the recipe's.
+        Its norm is the recipe's. A run follows the loss under this attack: where training by `FGM` overfits
+        catastrophically below the crossing (see `catastrophic_overfitting`), that loss stays low and ε* comes
+        out too large; then ``Tuning(attack=PGD)``.
     follow : bool
         One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
         ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
