@@ -218,7 +218,9 @@ def test_quick_run_of_the_script(scripts, tmp_path, name, figures):
     study = __import__(name).STUDY
     code = main(study, ["--quick", "--epochs", "4", "--jobs", "1", "--out", str(tmp_path / "run")])
     assert code in (0, 1)  # so short a schedule may well contradict the paper
-    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["verdicts"]
+    verdicts = json.loads((tmp_path / "run" / "verdict.json").read_text())["verdicts"]
+    assert verdicts or name == "table4"  # whose claims need an error for each network
+    assert len((tmp_path / "run" / "table.csv").read_text().splitlines()) > 5
     assert {path.stem for path in (tmp_path / "run").glob("*.png")} == {f"{f}_digits" for f in figures}
 
 
