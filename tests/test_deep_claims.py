@@ -95,6 +95,8 @@ def histories(rng, growth, epochs=20):
         ((1, 1, 1.4, 1.4, 1.5, 2), ("refuted", "refuted", "supported")),
         ((1, 1, 1, 1, 1, 1), ("supported", "supported", "refuted")),
         ((1, 1, 1, 1, 1.5, 1), ("supported", "supported", "refuted")),
+        ((1.5, 1, 1, 1, 1.2, 1.2), ("supported", "supported", "refuted")),
+        ((1.5, 1.5, 1.5, 1.5, 1.5, 1.5), ("refuted", "refuted", "inconclusive")),
     ],
 )
 def test_gaps_stay_up_to_eps_star_and_grow_past_it(rng, tmp_path, growth, expected):
@@ -102,6 +104,19 @@ def test_gaps_stay_up_to_eps_star_and_grow_past_it(rng, tmp_path, growth, expect
 
     found = statuses(deep_overfitting.PART, "overfitting", [histories(rng, growth)], tmp_path)
     assert tuple(found.values()) == expected
+
+
+def test_schedules_are_those_of_multiples_of_eps_star(rng, tmp_path):
+    from claims.deep_start import setting
+
+    mnist = OWN | {"dataset": "mnist"}
+    for options, epochs in (
+        (Options(tmp_path, own=mnist), 10),
+        (Options(tmp_path, own=mnist, quick=True), 5),
+        (Options(tmp_path, own=mnist | {"epochs": 7}), 7),
+        (Options(tmp_path, own=mnist | {"epochs": 7}, quick=True), 7),
+    ):
+        assert setting(options, 10_000)["epochs"] == epochs
 
 
 # ------------------------------------------------------------------------------------------------ Table 2
