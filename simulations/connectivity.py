@@ -8,16 +8,15 @@ import sys
 
 try:
     from claims import deep_connectivity
-    from claims.deep_costs import dry_run
-    from claims.deep_sets import FLAGS
+    from claims.deep_costs import study
 
-    from linphase.study import Study, main
+    from linphase.study import main
 except ModuleNotFoundError as missing:
     remedy = "`make connectivity`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
 PARTS = {deep_connectivity.PART: deep_connectivity.passes}
-STUDY = Study("connectivity", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
+STUDY = study("connectivity", __doc__, PARTS)
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -8,16 +8,15 @@ import sys
 
 try:
     from claims import deep_overfitting
-    from claims.deep_costs import dry_run
-    from claims.deep_sets import FLAGS
+    from claims.deep_costs import study
 
-    from linphase.study import Study, main
+    from linphase.study import main
 except ModuleNotFoundError as missing:
     remedy = "`make overfitting`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
 PARTS = {deep_overfitting.PART: deep_overfitting.passes}
-STUDY = Study("overfitting", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
+STUDY = study("overfitting", __doc__, PARTS)
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -8,16 +8,15 @@ import sys
 
 try:
     from claims import deep_rows
-    from claims.deep_costs import dry_run
-    from claims.deep_sets import FLAGS
+    from claims.deep_costs import study
 
-    from linphase.study import Study, main
+    from linphase.study import main
 except ModuleNotFoundError as missing:
     remedy = "`make table1`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
 PARTS = {deep_rows.PART: deep_rows.passes}
-STUDY = Study("table1", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
+STUDY = study("table1", __doc__, PARTS)
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -9,16 +9,16 @@ import sys
 
 try:
     from claims import deep_size, deep_strength
-    from claims.deep_costs import dry_run
-    from claims.deep_sets import FLAGS
+    from claims.deep_costs import study
+    from claims.deep_sets import SIZES
 
-    from linphase.study import Study, main
+    from linphase.study import main
 except ModuleNotFoundError as missing:
     remedy = "`make table3`, or `pip install -e '.[deep]'` where pyproject.toml is"
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
 PARTS = {deep_size.PART: deep_strength.passes}
-STUDY = Study("table3", __doc__, list(PARTS), flags=FLAGS, variant="dataset", dry_run=dry_run(PARTS))
+STUDY = study("table3", __doc__, PARTS, SIZES)
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -75,7 +75,7 @@ def draw(figures, folder):
 
 
 def study(**extra):
-    extra = {"flags": FLAGS, "variant": "dataset"} | extra
+    extra = {"flags": FLAGS, "variants": ("dataset",)} | extra
     return Study("long", "Long.", [Part("part", experiments, report, draw)], **extra)
 
 
@@ -149,8 +149,8 @@ def test_help_shows_them(monkeypatch, capsys):
         lambda: Flag("--no-figure", ""),
         lambda: Flag("--dry-run", "", switch=True),
         lambda: study(flags=[FLAGS[0], FLAGS[0]]),
-        lambda: study(variant="data"),
-        lambda: study(variant="nothing"),
+        lambda: study(variants=("data",)),
+        lambda: study(variants=("dataset", "nothing")),
         lambda: study(flags=[Flag("--dataset", "", choices=("digits",))]),
         lambda: study(flags=[Flag("--dataset", "", "..", choices=("..",))]),
     ],

@@ -33,6 +33,7 @@ def planted(exponent_n, exponent_width, rng, attack=0.6, tuned=1.0, cost=0.03):
             values |= {"target": np.full(10, 0.3)}
             factors = np.array([0.5, 1.0, 2.0])  # of ε*, where the loss crosses R
             values |= {"trace_eps": eps[:, None] * factors, "trace_loss": np.outer(np.full(10, 0.3), factors)}
+            values["trace_train_accuracy"] = np.full((10, 3), 0.9)
             setting = {"dataset": "digits", "network": "mlp", "width": width, "n": n, "epochs": 60}
             noisy = np.exp(0.1 * rng.standard_normal(10))
             for name in ("follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
@@ -169,18 +170,57 @@ def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
     assert decided(report.claims)["the attack-only root lies below eps*"] == "refuted"
 
 
-def test_seeds_are_drawn_against_their_schedule(scripts, tmp_path):
+@pytest.mark.parametrize(("power", "status"), [(0.5, "supported"), (-0.5, "refuted")])
+def test_the_growth_with_the_schedule_is_decided_on_common_seeds(scripts, tmp_path, power, status):
     from claims import deep_size
 
-    cells = planted(-0.3, 0.3, np.random.default_rng(8))
-    short = Cell(cells[-1].setting | {"epochs": 20}, cells[-1].values)
-    results = {"critical-strength": cells, "schedule": [short]}
+    rng = np.random.default_rng(8)
+    cells = planted(-0.3, 0.3, rng)
+    usual = cells[-1]
+    lengths = []
+    for epochs in (20, 180):
+        star = usual.values["eps scratch"] * (epochs / 60) ** power * np.exp(0.1 * rng.standard_normal(10))
+        lengths.append(Cell(usual.setting | {"epochs": epochs}, usual.values | {"eps scratch": star}))
+    lengths[0].values["eps scratch"][2] = np.inf
+    results = {"critical-strength": cells, "schedule": lengths}
     report = deep_size.report(results, Options(tmp_path, own=OWN))
-    lengths = report.figures["critical_lengths"]
-    assert lengths["epochs"].tolist() == [20] * 10 + [60] * 10
-    assert set(lengths["eps"]) == set(cells[-1].values["eps scratch"])
+    (growth,) = [row for row in report.rows if row["experiment"] == "exponent of the epochs in eps*"]
+    assert abs(growth["estimate"] - power) < 4 * growth["se"] < 0.2
+    assert (growth["replicates"], growth["failures"]) == (9, 1)
+    assert decided(report.claims)["eps* grows with the schedule"] == status
+
+    drawn = report.figures["critical_lengths"]
+    assert drawn["epochs"].tolist() == [20] * 9 + [60] * 10 + [180] * 10
+    assert set(drawn["eps"][9:19]) == set(usual.values["eps scratch"])
     deep_size.draw(report.figures, tmp_path)
     assert (tmp_path / "critical_sizes.png").exists()
+
+
+def test_runs_at_chance_are_counted(scripts, tmp_path):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(9))
+    cells[0].values["trace_train_accuracy"][:4, 1] = 0.11
+    cells[0].values["trace_eps"][0, 1] = np.nan  # room that a search did not need
+    rows = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN)).rows
+    counted = [row for row in rows if row["experiment"] == "runs from scratch that stayed at chance"]
+    assert [row["estimate"] for row in counted] == [3] + [0] * 7
+    assert [row["replicates"] for row in counted] == [29] + [30] * 7
+
+
+def test_small_sizes_leave_out_the_largest(scripts, tmp_path):
+    import table3
+    from claims.deep_sets import nets
+
+    def sizes(dataset, **own):
+        return {net.n for net in nets(Options(tmp_path, own=OWN | {"dataset": dataset} | own))}
+
+    assert sizes("mnist") - sizes("mnist", sizes="small") == {50_000}
+    assert sizes("digits", sizes="all") - sizes("digits", sizes="small") == {1400}
+    assert sizes("svhn", sizes="small") == {50_000}  # the only one
+    chosen = OWN | {"dataset": "mnist", "sizes": "small"}
+    assert table3.STUDY.variant_of(chosen) == "mnist-small"
+    assert table3.STUDY.variant_of(chosen | {"sizes": "all"}) == "mnist"
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ class _Parser(argparse.ArgumentParser):
 def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
     """Return the options, and whether the run is to be dry."""
     out, quick_out = Path("out") / study.name, Path("out") / f"{study.name}-quick"
-    shown = ", or ".join(str(folder / (study.variant or "").upper()) for folder in (out, quick_out))
+    kind = "-".join(study.variants[:1]).upper()
+    shown = ", or ".join(str(folder / kind) for folder in (out, quick_out))
     parser = _Parser(description=study.about, allow_abbrev=False)
     add = parser.add_argument
     add("--quick", action="store_true", help="small grids, few replicates: proves little")
@@ -83,8 +84,7 @@ def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
         flags = ", ".join(flag for action in parser._actions for flag in action.option_strings)
         parser.error(f"unknown argument {unknown[0]}, allowed are {flags}")
     own = {flag.key: getattr(given, flag.key) for flag in study.flags}
-    variant = own[study.variant] if study.variant else ""
-    folder = given.out or (quick_out if given.quick else out) / variant
+    folder = given.out or (quick_out if given.quick else out) / study.variant_of(own)
     dry = getattr(given, "dry_run", False)
     for name, place in (("--out", folder), ("--blocks", given.blocks)):
         if place and not dry and (reason := _unwritable(place)):

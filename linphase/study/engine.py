@@ -49,7 +49,7 @@ def run(study: Study, options: Options) -> int:
     rows = {name: report.rows for name, report in reports.items()}
     figures = _distinct("figure", (item for report in reports.values() for item in report.figures.items()))
     files = save(options.out, study, rows, verdicts, figures)
-    variant = study.variant_of(options)
+    variant = study.variant_of(options.own)
     if options.figures:
         files += redraw(study, options.out, options.out, variant)
     seconds = time.perf_counter() - start
@@ -127,7 +127,7 @@ def _fewer(experiment: Experiment, options: Options) -> bool:
 
 
 def _comparison(study: Study, options: Options) -> str:
-    inside = Path("results", study.name, study.variant_of(options))
+    inside = Path("results", study.name, study.variant_of(options.own))
     folders = [folder / inside for folder in simulations()]
     committed = next((folder for folder in folders if (folder / "table.csv").is_file()), None)
     if committed is None:

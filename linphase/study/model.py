@@ -245,9 +245,10 @@ class Study:
         Compiles the kernels in the parent, so that the workers find them in the cache.
     flags : sequence of Flag
         Flags of its own, whose values are in ``options.own``.
-    variant : str, optional
-        Key of a flag with choices, one of them its default, by which the study has variants: each has its
-        outputs and results in a subfolder of the study's, and its name at the end of its figures' names.
+    variants : sequence of str, optional
+        Keys of flags with choices, one of them its default, by which the study has variants: each has its
+        outputs and results in a subfolder of the study's, and its name at the end of its figures' names. The
+        name is the first flag's value, and those of the others where they differ from their defaults.
     dry_run : callable, optional
         ``dry_run(options)`` returns what ``--dry-run`` prints instead of running: what a run would cost.
     """
@@ -257,7 +258,7 @@ class Study:
     parts: Sequence[Part]
     warm: Callable[[], None] | None = None
     flags: Sequence[Flag] = ()
-    variant: str | None = None
+    variants: Sequence[str] = ()
     dry_run: Callable[[Options], str] | None = None
 
     def __post_init__(self) -> None:
@@ -265,15 +266,17 @@ class Study:
         if len(set(keys)) < len(keys):
             raise ValueError(f"flags of a study must have distinct names, got {', '.join(keys)}")
         told = [flag for flag in self.flags if flag.default in flag.choices and _folders(flag.choices)]
-        if self.variant is not None and self.variant not in [flag.key for flag in told]:
+        if strange := set(self.variants) - {flag.key for flag in told}:
             raise ValueError(
-                "variant must be the key of a flag with a default among its choices, which can name folders, "
-                f"got {self.variant!r}"
+                "variants must be keys of flags with a default among their choices, which can name folders, "
+                f"got {', '.join(sorted(strange))}"
             )
 
-    def variant_of(self, options: Options) -> str:
-        """Return the name of the variant that is run; empty if the study has none."""
-        return str(options.own[self.variant]) if self.variant else ""
+    def variant_of(self, own: Mapping[str, Any]) -> str:
+        """Return the name of the variant that flags choose; empty if the study has none."""
+        usual = {flag.key: flag.default for flag in self.flags}
+        chosen = [(key, own[key]) for key in self.variants]
+        return "-".join(value for i, (key, value) in enumerate(chosen) if i == 0 or value != usual[key])
 
 
 def _folders(names: Sequence[str]) -> bool:

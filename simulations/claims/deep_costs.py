@@ -1,11 +1,11 @@
-"""What the deep simulations cost, said before they run: passes over the training data."""
+"""The deep simulations as studies that say before they run what they cost: passes over the training data."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from claims.deep_sets import attack_steps, judged, judged_every, recipe
+from claims.deep_sets import FLAGS, attack_steps, judged, judged_every, recipe
 from linphase.deep import Tuning
-from linphase.study import Options, Part
+from linphase.study import Flag, Options, Part, Study
 
 TESTS = {"digits": 397, "svhn": 26_032}
 
@@ -28,8 +28,19 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     return followed + 12 * (1 + steps) + (6 if stacked else 3) * training(s, steps)
 
 
+def study(
+    name: str, about: str, parts: Mapping[Part, Callable[[Mapping[str, Any]], float]], *more: Flag
+) -> Study:
+    """Return a study of parts, each given with the passes that a seed of a setting takes.
+
+    It has a variant for each data set, and for what further flags choose.
+    """
+    variants = ("dataset", *(flag.key for flag in more))
+    return Study(name, about, list(parts), flags=(*FLAGS, *more), variants=variants, dry_run=dry_run(parts))
+
+
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:
-    """Return what says the cost of parts, each given with the passes that a seed of a setting takes."""
+    """Return what says the cost of parts."""
 
     def say(options: Options) -> str:
         lines, total = [], 0.0

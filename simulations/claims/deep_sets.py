@@ -22,6 +22,8 @@ FLAGS = (
     Flag("--device", "where to train", "auto", choices=("auto", "cpu", "cuda", "mps")),
     Flag("--epochs", "length of the schedule (default: by data set)", None, at_least(1), metavar="N"),
 )
+SIZES = Flag("--sizes", "all training sets, or all but the largest", "all", choices=("all", "small"))
+"""Of the tables with several sizes."""
 UPDATES = 440
 """On digits, whatever n is: with equal epochs a small training set gets too few updates to be fitted."""
 EPOCHS = {50_000: 20, 10_000: 30, 3_000: 60, 1_000: 100}
@@ -54,8 +56,8 @@ def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> l
 
 NETS = {
     "digits": _small("mlp", (16, 64), {1400: 10, 440: 10, 140: 10}),
-    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 2, 1_000: 2}),
-    "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 1_000: 3}),
+    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 4, 3_000: 4, 1_000: 4}),
+    "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 4, 3_000: 4, 1_000: 4}),
     "cifar10": [
         Net("preact-resnet18", 64, 10_000, 1),
         Net("preact-resnet18", 64, 50_000, 1),
@@ -68,10 +70,13 @@ NETS = {
 
 
 def nets(options: Options) -> list[Net]:
-    """Return the networks of the data set; a quick run takes the two smallest sizes."""
+    """Return the networks of the data set at the sizes asked for; a quick run takes the two smallest."""
     every = NETS[options.own["dataset"]]
-    few = sorted({net.n for net in every})[:2]
-    return [net for net in every if not options.quick or net.n in few]
+    sizes = sorted({net.n for net in every})
+    if options.own.get("sizes") == "small":
+        sizes = sizes[:-1] or sizes
+    kept = sizes[:2] if options.quick else sizes
+    return [net for net in every if net.n in kept]
 
 
 def setting(net: Net, options: Options, **others: Any) -> dict[str, Any]:

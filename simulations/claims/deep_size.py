@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from claims import deep_robust
+from claims import deep_robust, deep_schedule
 from claims.deep_cells import columns_of, finite, interval, join, keys_of, laws, log_ratio, summary
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
 from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
-LENGTHS = {"mnist": (10,)}
-"""Schedules beside the usual one, for the wide network at n = 10,000."""
+CLASSES = {"cifar100": 100}
 CUSTOMARY = {"mnist": 0.3, "fashion-mnist": 0.1, "cifar10": 8 / 255, "cifar100": 8 / 255, "svhn": 8 / 255}
 """Strengths that papers train with; for digits that of MNIST."""
 N_SAYS = "eps* falls as n grows"
@@ -24,16 +23,11 @@ SHORT = {"scratch": "from scratch", "attack-only": "clean model attacked"}
 
 
 def experiments(options: Options) -> list[Experiment]:
-    """A block a seed; the schedules of other lengths have an experiment of their own."""
+    """A block a seed; other schedules and losses have experiments of their own."""
     tuned = options.own["dataset"] != "digits"
     grid = [setting(net, options, tuned=tuned) for net in nets(options)]
     every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
-    lengths = () if options.quick or options.own["epochs"] else LENGTHS.get(options.own["dataset"], ())
-    if lengths:
-        middle = next(net for net in nets(options) if (net.width, net.n) == (128, 10_000))
-        grid = [setting(middle, options, tuned=False, epochs=length) for length in lengths]
-        every.append(Experiment("schedule", block, grid, 1, 1, local=True))
-    return every + deep_robust.experiments(options)
+    return [*every, *deep_schedule.experiments(options), *deep_robust.experiments(options)]
 
 
 def report(results: Results, options: Options) -> Report:
@@ -44,13 +38,16 @@ def report(results: Results, options: Options) -> Report:
         for method in SHORT:
             rows.append(summary(cell.values[f"eps {method}"], experiment=f"eps*, {method}", **keys_of(cell)))
         rows.append(summary(cell.values["target"], experiment="R, clean test loss", **keys_of(cell)))
+        rows.append(_at_chance(cell))
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
     claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
-    robust_rows, robust_claims = deep_robust.compare(results)
-    figures = {"critical_sizes": columns_of(points), "critical_lengths": _lengths(results)}
+    for part in (deep_schedule, deep_robust):
+        more_rows, more_claims = part.compare(results)
+        rows, claims = rows + more_rows, claims + more_claims
+    figures = {"critical_sizes": columns_of(points), "critical_lengths": deep_schedule.points(results)}
     figures["critical_traces"] = _traces(cells)
-    return Report(rows + robust_rows, claims + robust_claims, figures)
+    return Report(rows, claims, figures)
 
 
 def _point(cell: Cell, method: str) -> dict[str, Any]:
@@ -70,17 +67,13 @@ def _traces(cells: list[Cell]) -> dict[str, np.ndarray]:
     return columns_of(points)
 
 
-def _lengths(results: Results) -> dict[str, np.ndarray]:
-    """ε* of each seed by the length of its schedule, at the size where several were tried."""
-    lengths = list(results.get("schedule", ()))
-    same = [(cell.setting["n"], cell.setting["width"]) for cell in lengths[:1]]
-    usual = [c for c in results["critical-strength"] if (c.setting["n"], c.setting["width"]) in same]
-    points = [
-        {"n": cell.setting["n"], "epochs": cell.setting["epochs"], "eps": eps}
-        for cell in sorted([*usual, *lengths], key=lambda cell: cell.setting["epochs"])
-        for eps in finite(cell.values["eps scratch"])[0]
-    ]
-    return columns_of(points) if points else {"n": np.array([]), "epochs": np.array([]), "eps": np.array([])}
+def _at_chance(cell: Cell) -> dict[str, Any]:
+    """How many runs from scratch classify at chance: below strengths that train they lower the crossing."""
+    attacked = cell.values["trace_eps"] > 0  # NaN is room that a search did not need
+    accuracy = cell.values["trace_train_accuracy"][attacked]
+    stuck = int((accuracy < 1.5 / CLASSES.get(cell.setting["dataset"], 10)).sum())
+    counts = {"paper": None, "estimate": stuck, "replicates": accuracy.size}
+    return {"experiment": "runs from scratch that stayed at chance"} | keys_of(cell) | counts
 
 
 def _laws(cells: list[Cell], rows: list[dict[str, Any]]) -> list[evidence.Claim]:
