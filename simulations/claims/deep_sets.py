@@ -56,8 +56,8 @@ def _small(network: str, widths: tuple[int, ...], seeds: Mapping[int, int]) -> l
 
 NETS = {
     "digits": _small("mlp", (16, 64), {1400: 10, 440: 10, 140: 10}),
-    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 4, 3_000: 4, 1_000: 4}),
-    "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 4, 3_000: 4, 1_000: 4}),
+    "mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 3_000: 3, 1_000: 3}),
+    "fashion-mnist": _small("mnist-cnn", (128, 16), {50_000: 1, 10_000: 3, 3_000: 3, 1_000: 3}),
     "cifar10": [
         Net("preact-resnet18", 64, 10_000, 1),
         Net("preact-resnet18", 64, 50_000, 1),
