@@ -68,9 +68,10 @@ def test_a_network_that_resists_only_its_own_step_is_unstable():
 
 def test_honest_training_is_stable(data):
     found = deep.catastrophic_overfitting(
-        partial(deep.mlp, (4, 8, 2)), data, RECIPE, [0.02, 0.05, 0.1], (0, 1)
+        partial(deep.mlp, (4, 8, 2)), data, RECIPE.but(epochs=20, lr=0.2), [0.02, 0.05, 0.1], (0, 1)
     )
     assert found.accuracy.shape == (2, 3)
+    assert found.learned.all()
     assert not found.unstable.any()
     assert np.isnan(found.detected[:, 0]).all()
     assert found.smallest.tolist() == [np.inf, np.inf]
@@ -110,9 +111,26 @@ def test_the_detector_names_the_first_epoch():
     weak, strong = np.array([[0.9], [0.9], [0.9]]), np.array([[0.8], [0.1], [0.8]])
     trial = {"train": weak, "detector": strong, "passes": 1.0}
     trial |= {"accuracy": np.array([0.9]), "judged": np.array([0.5]), "clean": np.array([1.0])}
-    found = _result([trial], np.array([0.1]), 1, 10, 0.5)
+    found = _result([trial], np.array([0.1]), 1, 10, 0.5, RECIPE)
     assert found.detected.tolist() == [[2.0]]
     assert found.unstable.tolist() == [[False]]  # it recovered
+    found = _result([trial], np.array([0.1]), 1, 10, 0.5, RECIPE.but(eps_warmup=2))
+    assert np.isnan(found.detected).all()  # trained at a smaller ε than the alarm attacks with
+
+
+def test_a_strength_at_which_nothing_is_learned_is_not_stable():
+    from linphase.deep.catastrophic import _result
+
+    def trial(accuracy, judged):
+        ends = {"accuracy": np.array(accuracy), "judged": np.array(judged), "clean": np.array(0.9)}
+        return {"train": np.full(2, accuracy), "detector": np.full(2, judged), "passes": 1.0} | ends
+
+    trials = [trial(0.9, 0.8), trial(0.11, 0.0), trial(0.9, 0.8)]
+    found = _result(trials, np.array([1.0, 2.0, 3.0]), 1, 10, 0.5, RECIPE)
+    assert found.learned.tolist() == [[True, False, True]]
+    assert not found.unstable.any()
+    assert found.smallest.tolist() == [np.inf]
+    assert found.last_stable.tolist() == [1.0]
 
 
 def test_results_of_several_seeds_and_strengths_stand_where_they_belong():
@@ -123,7 +141,7 @@ def test_results_of_several_seeds_and_strengths_stand_where_they_belong():
         ends = {name: np.array(value) for name in ("accuracy", "judged", "clean")}
         return {"train": rows, "detector": rows, "passes": 1.0} | ends
 
-    found = _result([trial(v) for v in (0.1, 0.2, 0.3, 0.4)], np.array([1.0, 2.0]), 2, 10, 0.5)
+    found = _result([trial(v) for v in (0.1, 0.2, 0.3, 0.4)], np.array([1.0, 2.0]), 2, 10, 0.5, RECIPE)
     assert found.accuracy.tolist() == [[0.1, 0.2], [0.3, 0.4]]
     assert found.train_accuracy.tolist() == [[[0.1, 0.2]] * 2, [[0.3, 0.4]] * 2]
     assert found.passes == 4
@@ -162,6 +180,27 @@ def test_the_penalty_is_one_less_the_cosine_of_the_input_gradients(data):
     torch.testing.assert_close(found, expected)
     linear = nn.Linear(4, 2)  # its input gradients are parallel everywhere
     assert misalignment(linear, x, y, nearby, LOSSES["cross-entropy"]).abs().max() < 1e-6
+
+
+def test_the_penalty_does_not_depend_on_the_size_of_the_gradients(data):
+    """A confident network's are tiny, and where one vanishes there is no angle to speak of."""
+    torch.manual_seed(0)
+    x, y = data.x[:6].double(), data.y[:6]
+    linear = nn.Linear(4, 2).double()
+    with torch.no_grad():
+        linear.weight.copy_(40 * torch.tensor([[1.0], [-1.0]]).expand(2, 4))
+        linear.bias.copy_(-80 * torch.tensor([1.0, -1.0]))
+    sure = linear(x).argmax(1)
+    size = torch.autograd.grad(cross_entropy(linear(x.requires_grad_()), sure), x)[0].abs().amax(1)
+    assert 0 < size.min() < 1e-12
+    x = x.detach()
+    assert misalignment(linear, x, sure, x + 0.01, LOSSES["cross-entropy"]).max() < 1e-12
+    with torch.no_grad():
+        linear.weight.zero_()
+    penalty = misalignment(linear, x, y, x + 0.1, LOSSES["cross-entropy"])
+    assert penalty.tolist() == [0.0] * 6
+    penalty.sum().backward()
+    assert torch.isfinite(linear.weight.grad).all()
 
 
 def test_a_step_descends_on_loss_and_penalty(data):

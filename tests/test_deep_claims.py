@@ -41,13 +41,15 @@ def paths(rng, barrier, asymmetry):
     k, grid = len(module.MULTIPLES), module.GRID
     values = {name: 0.02 * rng.standard_normal((SEEDS, k)) for name in ("straight", "excess")}
     values["barrier"] = np.array(barrier, dtype=float) + 0.02 * rng.standard_normal((SEEDS, k))
-    values["asymmetry"] = np.array(asymmetry) / 4 + 0.02 * rng.standard_normal((SEEDS, k))
+    for name in module.WINDOWS:
+        values[name] = np.array(asymmetry) / 4 + 0.02 * rng.standard_normal((SEEDS, k))
+    values["border"] = np.full((SEEDS, k), 0.5)
     values |= {name: np.ones((SEEDS, k, module.POINTS)) for name in module.CURVES}
     axis = np.broadcast_to(np.linspace(-1, 1, grid), (SEEDS, k, grid))
     bowl = 0.1 + axis[..., None] ** 2 + axis[..., None, :] ** 2
     values |= {"x": axis, "y": axis, "plane": bowl, "corners": np.zeros((SEEDS, k, 3, 2))}
     values |= {"path": np.zeros((SEEDS, k, 101, 2)), "eps_star": np.full(SEEDS, 0.1)}
-    return Cell({"dataset": "digits"}, values | {"target": np.full(SEEDS, 0.3)})
+    return Cell({"dataset": "digits", "network": "mlp"}, values | {"target": np.full(SEEDS, 0.3)})
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,26 @@ def test_a_path_is_flat_up_to_eps_star_and_rises_past_it(rng, tmp_path, name, me
     assert (tmp_path / "planes.png").exists()
 
 
+def test_symmetry_must_hold_in_both_windows(rng, tmp_path):
+    from claims import deep_connectivity
+
+    cell = paths(rng, FLAT, FLAT)
+    cell.values["asymmetry wide"][:, 2] += 0.2
+    found = statuses(deep_connectivity.PART, "connectivity", [cell], tmp_path)
+    assert found["asymmetry, eps <= eps*/2: as between clean models"] == "refuted"
+    assert found["asymmetry, eps = eps*: as between clean models"] == "supported"
+
+
+def test_a_seed_without_a_low_region_leaves_symmetry_open(rng, tmp_path):
+    from claims import deep_connectivity
+
+    cell = paths(rng, FLAT, FLAT)
+    cell.values["asymmetry"][0, 5] = np.nan
+    found = statuses(deep_connectivity.PART, "connectivity", [cell], tmp_path)
+    assert {status for name, status in found.items() if "asymmetry" in name} == {"inconclusive"}
+    assert found["barrier rises past eps*"] == "supported"
+
+
 # ----------------------------------------------------------------------------------------------- overfitting
 
 
@@ -85,7 +107,8 @@ def histories(rng, growth, epochs=20):
     gaps = gaps * (1 + 0.02 * rng.standard_normal((SEEDS, len(growth), epochs)))
     train = np.full(gaps.shape, 0.1)
     values = {"train": train, "test": train + gaps, "eps_star": np.full(SEEDS, 0.1)}
-    return Cell({"dataset": "digits", "epochs": epochs}, values | {"target": np.full(SEEDS, 0.3)})
+    setting = {"dataset": "digits", "network": "mlp", "epochs": epochs}
+    return Cell(setting, values | {"target": np.full(SEEDS, 0.3)})
 
 
 @pytest.mark.parametrize(
@@ -95,8 +118,8 @@ def histories(rng, growth, epochs=20):
         ((1, 1, 1.4, 1.4, 1.5, 2), ("refuted", "refuted", "supported")),
         ((1, 1, 1, 1, 1, 1), ("supported", "supported", "refuted")),
         ((1, 1, 1, 1, 1.5, 1), ("supported", "supported", "refuted")),
-        ((1.5, 1, 1, 1, 1.2, 1.2), ("supported", "supported", "refuted")),
-        ((1.5, 1.5, 1.5, 1.5, 1.5, 1.5), ("refuted", "refuted", "inconclusive")),
+        ((1.5, 1, 1, 1, 1.2, 1.2), ("refuted", "refuted", "refuted")),
+        ((1.5, 1.5, 1.5, 1.5, 1.5, 1.5), ("supported", "supported", "inconclusive")),
     ],
 )
 def test_gaps_stay_up_to_eps_star_and_grow_past_it(rng, tmp_path, growth, expected):
@@ -128,7 +151,7 @@ def trainings(rng, star=0.04, unstable=0.2, fgm=1.0, held=0.3, sizes=(1400, 440)
 
     cells = []
     for n in sizes:
-        setting = {"dataset": "digits", "n": n, "every": 1}
+        setting = {"dataset": "digits", "network": "mlp", "n": n, "every": 1}
         eps = np.array(module.strengths(setting))
         stable = eps[eps < unstable]
         values = {"eps_star": star * np.exp(0.1 * rng.standard_normal(SEEDS)), "target": np.full(SEEDS, 0.3)}
@@ -153,7 +176,7 @@ def trainings(rng, star=0.04, unstable=0.2, fgm=1.0, held=0.3, sizes=(1400, 440)
         ({"unstable": 0.05, "star": 0.04}, "inconclusive", ("supported", "supported")),
         ({"unstable": 0.05, "star": 0.001}, "inconclusive", ("supported", "supported")),
         ({"unstable": 0.05, "star": 0.06}, "refuted", ("supported", "supported")),
-        ({"unstable": np.inf, "star": 0.5}, "inconclusive", ("supported",)),
+        ({"unstable": np.inf, "star": 0.5}, "inconclusive", ("refuted", "supported")),
         ({"fgm": 2.0}, "supported", ("supported", "refuted")),
         ({"held": 0.0}, "supported", ("refuted", "supported")),
     ],
@@ -163,6 +186,34 @@ def test_eps_star_lies_below_the_smallest_unstable_strength(rng, tmp_path, chang
 
     found = statuses(deep_catastrophic.PART, "catastrophic", trainings(rng, **changes), tmp_path)
     assert tuple(found.values()) == (order,) * 4 + others
+
+
+@pytest.mark.parametrize(("star", "status"), [(np.inf, "refuted"), (0.0, "supported")])
+def test_an_infinite_or_vanishing_eps_star_is_not_left_out(rng, tmp_path, star, status):
+    """One of ∞ lies above every strength, one of 0 below: the first forbids support, the second refutation."""
+    from claims import deep_catastrophic
+
+    cells = trainings(rng, star=0.3 if status == "refuted" else 0.04)
+    found = statuses(deep_catastrophic.PART, "catastrophic", cells, tmp_path)
+    assert set(list(found.values())[:4]) == {status}
+    for cell in cells:
+        cell.values["eps_star"][0] = star
+    found = statuses(deep_catastrophic.PART, "catastrophic", cells, tmp_path)
+    assert set(list(found.values())[:4]) == {"inconclusive"}
+    assert found["FGM suffices to find eps*"] == "inconclusive"
+
+
+def test_a_strength_that_some_seeds_do_not_reach_has_its_median(rng, tmp_path):
+    from claims import deep_catastrophic
+
+    cells = trainings(rng, sizes=(440,))
+    smallest = cells[0].values["smallest FGSM"]
+    smallest[: SEEDS // 2 + 1] = np.inf
+    rows = deep_catastrophic.report({"catastrophic": cells}, Options(tmp_path, own=OWN)).rows
+    (row,) = [r for r in rows if r.get("training") == "FGSM" and r["experiment"].startswith("smallest")
+              and "over" not in r["experiment"]]  # fmt: skip
+    assert row["estimate"] == np.inf
+    assert row["experiment"].endswith(f"median ({SEEDS // 2 + 1} of {SEEDS} infinite)")
 
 
 def test_sizes_are_decided_one_by_one(rng, tmp_path):

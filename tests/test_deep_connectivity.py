@@ -267,6 +267,34 @@ def test_asymmetry_is_the_area_in_one_of_two_mirror_images():
     np.testing.assert_allclose(np.diff(np.log(levels)), np.log(10) / 4)
 
 
+def test_asymmetry_and_border_know_where_the_grid_ends():
+    """A low half plane that ends at the bisector, but for one cell beyond the narrow window."""
+    corners, empty = np.array([[0.0, 0.0], [4.0, 0.0], [2.0, 4.0]]), np.empty((0, 2))
+    axis = np.arange(-2.0, 7.0)  # of a margin ½
+    loss = np.full((9, 9), 5.0)
+    loss[3:6, 4] = 0.5
+    loss[4, 8] = 0.5
+    plane = deep.Plane(axis, axis, loss, loss, loss, corners, empty, empty, 0.0, 0.0)
+    assert plane.asymmetry(1.0) == plane.asymmetry(1.0, 0.5) == pytest.approx(2 / 5)
+    assert plane.asymmetry(1.0, 0.25) == 0
+    assert plane.border(1.0) == pytest.approx(1 / 32)
+    with pytest.raises(ValueError, match=r"margin must be at most that of the plane's own grid, got 0.6"):
+        plane.asymmetry(1.0, 0.6)
+
+
+def test_a_window_of_the_plane_is_that_of_a_smaller_margin(pair, data):
+    third = build(plain, 9)
+    wide = deep.loss_plane(*pair, third, data, RECIPE, grid=13, margin=1.0)
+    rows, columns = wide._within(0.5)
+    width, height = wide.corners[1, 0], wide.corners[2, 1]
+    assert wide.x[columns][0] >= wide.x[0] + 0.5 * width - 1e-9 * width
+    np.testing.assert_allclose(wide.x[columns] + wide.x[columns][::-1], width)
+    assert wide.y[rows][0] >= -0.5 * height
+    assert wide.y[rows][-1] <= 1.5 * height
+    assert wide._within(1.0)[0].all()
+    assert wide._within(1.0)[1].all()
+
+
 def test_a_plane_goes_on_from_its_rows(pair, data, tmp_path, monkeypatch):
     third, file = build(plain, 9), tmp_path / "plane.pt"
     full = deep.loss_plane(*pair, third, data, RECIPE, grid=4, checkpoint=file)
@@ -307,6 +335,9 @@ def test_bad_input_has_its_sentence(pair, data, tmp_path):
         (partial(plane, None, data, RECIPE), TypeError, "third must be a trained network"),
         (partial(plane, wide, data, RECIPE), ValueError, "third must be networks of one architecture"),
         (partial(plane, build(plain, 9), data, RECIPE, margin=0), ValueError, "margin must be positive"),
+        (partial(deep.mode_connectivity, normed(), normed(), data,
+                 RECIPE.but(attack=deep.Attack(mode="eval")), eps=0.1), ValueError,
+         "recipe.attack.mode must be train where networks have batch norm, .* got 'eval'"),
         (partial(plane, build(plain, 9), data, RECIPE, grid=1), ValueError, "grid must be at least 2, got 1"),
         (partial(deep.Curve(first, last).bend, 1), ValueError, "index must be that of a bend, 0 to 0, got 1"),
     ]  # fmt: skip

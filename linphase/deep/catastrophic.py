@@ -48,12 +48,15 @@ class CatastrophicOverfitting:
         At the end, on the same test examples: under the training attack in eval mode, under the judge, and
         without an attack.
     unstable : array (S, k) of bool
-        The judge leaves less than ``share`` of the accuracy that holds under the training attack, and that is
-        at least twice the accuracy of guessing: a network that learned nothing is no overfitting.
+        Something was learned, and the judge leaves less than ``share`` of the accuracy that holds under the
+        training attack: a network that learned nothing is no overfitting.
+    learned : array (S, k) of bool
+        The accuracy under the training attack is at least twice that of guessing (of two classes: at least
+        ¾). Where it is not, training is neither stable nor unstable.
     detected : array (S, k)
         First epoch, counted from 1, after which a cheap attack on some test examples leaves less than
-        ``share`` of the running training accuracy; NaN if there is none. Ordinary overfitting can trip it, so
-        it warns and does not judge.
+        ``share`` of a running training accuracy as high as that of ``learned``; NaN if there is none. Epochs of a warm-up do not count: they train at a smaller ε than the alarm attacks with.
+        Ordinary overfitting can trip it, so it warns and does not judge.
     train_accuracy, detector_accuracy : arrays (S, E, k)
         The two numbers that it compares, after each epoch.
     share : float
@@ -66,6 +69,7 @@ class CatastrophicOverfitting:
     judged_accuracy: Floats
     clean_accuracy: Floats
     unstable: NDArray[np.bool_]
+    learned: NDArray[np.bool_]
     detected: Floats
     train_accuracy: Floats
     detector_accuracy: Floats
@@ -79,8 +83,8 @@ class CatastrophicOverfitting:
 
     @property
     def last_stable(self) -> Floats:
-        """Strength below the smallest unstable one, (S,): 0 if the first is unstable, the last if none is."""
-        stable = np.logical_and.accumulate(~self.unstable, axis=1).sum(axis=1)
+        """Strength up to which training learns and is stable, (S,): 0 if not at the first."""
+        stable = np.logical_and.accumulate(self.learned & ~self.unstable, axis=1).sum(axis=1)
         return np.asarray(np.append(0.0, self.eps)[stable])
 
 
@@ -172,11 +176,11 @@ def catastrophic_overfitting(
                 )  # fmt: skip
                 trial[name] = found.accuracy.cpu().numpy()
             trials.append(trial)
-    return _result(trials, np.array(eps, dtype=np.float64), len(seeds), int(data.classes or 0), share)
+    return _result(trials, np.array(eps, dtype=np.float64), len(seeds), int(data.classes or 0), share, recipe)
 
 
 def _result(
-    trials: Sequence[dict[str, Any]], eps: Floats, seeds: int, classes: int, share: float
+    trials: Sequence[dict[str, Any]], eps: Floats, seeds: int, classes: int, share: float, recipe: Recipe
 ) -> CatastrophicOverfitting:
     def ends(name: str) -> Floats:
         return np.concatenate([np.atleast_1d(trial[name]) for trial in trials]).reshape(seeds, eps.size)
@@ -189,12 +193,14 @@ def _result(
     accuracy, judged = ends("accuracy"), ends("judged")
     train_accuracy, detector = epochs("train"), epochs("detector")
     alarm = _broken(train_accuracy, detector, share, classes)
+    alarm[:, : recipe.eps_warmup] = False
     return CatastrophicOverfitting(
         eps,
         accuracy,
         judged,
         ends("clean"),
         _broken(accuracy, judged, share, classes),
+        _learned(accuracy, classes),
         np.where(alarm.any(axis=1), alarm.argmax(axis=1) + 1.0, np.nan),
         train_accuracy,
         detector,
@@ -204,7 +210,11 @@ def _result(
 
 
 def _broken(weak: Floats, strong: Floats, share: float, classes: int) -> NDArray[np.bool_]:
-    return (strong < share * weak) & (weak >= 2 / classes)
+    return (strong < share * weak) & _learned(weak, classes)
+
+
+def _learned(accuracy: Floats, classes: int) -> NDArray[np.bool_]:
+    return np.asarray(accuracy >= min(2 / classes, (1 + 1 / classes) / 2))
 
 
 def _check(

@@ -22,7 +22,7 @@ from linphase.deep.curve import Curve
 from linphase.deep.data import Data
 from linphase.deep.evaluate import generator_on
 from linphase.deep.recipe import Recipe
-from linphase.deep.surface import Surface, check_alike, under_precision
+from linphase.deep.surface import Surface, batch_norms, check_alike, under_precision
 from linphase.deep.training import DivergenceError
 from linphase.streams import stream
 
@@ -135,6 +135,11 @@ def mode_connectivity(
     check_count("bends", bends)
     check_count("points", points, 3)
     check_eps(eps)
+    if eps and recipe.attack.mode != "train" and any(True for _ in batch_norms(first)):
+        raise ValueError(
+            "recipe.attack.mode must be train where networks have batch norm, as the statistics kept in the "
+            f"training of a path are of no point on it, got {recipe.attack.mode!r}"
+        )
     device = data.x.device
     first, last = (copy.deepcopy(network).to(device, recipe.dtype) for network in (first, last))
     surface = Surface(first, data, recipe, eps, examples, seed)

@@ -58,18 +58,37 @@ class Plane:
     eps: float
     passes: float
 
-    def asymmetry(self, level: float) -> float:
+    def asymmetry(self, level: float, margin: float | None = None) -> float:
         """Return how far the region of training loss up to ``level`` is from being its own mirror image.
 
-        The mirror swaps the first network and the last. With A the region and A' its image, it is the area
-        that lies in just one of them over the area that lies in either: 0 for a symmetric region, 1 if the
-        two are apart, NaN if there is no such region.
+        The mirror swaps the first network and the last. With A the region inside the grid and A' its image,
+        it is the area that lies in just one of them over the area that lies in either: 0 for a symmetric
+        region, 1 if the two are apart, NaN if there is no such region. A region that reaches the border of
+        the grid (see `border`) goes on beyond it, and its asymmetry depends on where the grid ends:
+        ``margin`` takes the part of it that extends so far beyond the networks, in units of `loss_plane`'s.
         """
         check_positive("level", level)
         low = self.loss <= level
+        if margin is not None:
+            low = low[np.ix_(*self._within(margin))]
         mirrored = low[:, ::-1]
         either = int((low | mirrored).sum())
         return int((low ^ mirrored).sum()) / either if either else math.nan
+
+    def border(self, level: float) -> float:
+        """Return the share of the grid's border where the training loss is at most ``level``."""
+        check_positive("level", level)
+        low = self.loss <= level
+        return float(np.concatenate([low[0], low[-1], low[1:-1, 0], low[1:-1, -1]]).mean())
+
+    def _within(self, margin: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows and columns up to a margin, which is at most that of the grid."""
+        check_positive("margin", margin)
+        (left, bottom, right, top), slack = _window(self.corners, margin), 1e-9 * self.corners[1, 0]
+        if left < self.x[0] - slack:
+            raise ValueError(f"margin must be at most that of the plane's own grid, got {margin}")
+        rows = (self.y >= bottom - slack) & (self.y <= top + slack)
+        return rows, (self.x >= left - slack) & (self.x <= right + slack)
 
     def levels(self, count: int = 8) -> Array:
         """Return losses for contours, equally spaced in the logarithm above the lowest."""
@@ -108,7 +127,8 @@ def loss_plane(
     grid : int
         Points a side.
     margin : float
-        By how much the grid extends beyond the three networks, in units of their extent.
+        By how much the grid extends beyond the three networks, in units of their distances: of the first two
+        from each other, and of the third from their line.
     eps : float
         Evaluate under attack of this strength; 0 is the clean loss.
     examples : int, optional
@@ -136,10 +156,8 @@ def loss_plane(
     surface = Surface(first, data, recipe, eps, examples, seed)
     basis = _Basis(*(_parameters(network, data.x.device) for network in networks.values()))
     corners = np.array([[0, 0], [basis.width, 0], basis.third])
-    right = max(basis.width, basis.third[0], basis.width - basis.third[0])
-    right += margin * basis.width
-    x = np.linspace(basis.width - right, right, grid)
-    y = np.linspace(-margin * basis.third[1], (1 + margin) * basis.third[1], grid)
+    left, bottom, right, top = _window(corners, margin)
+    x, y = np.linspace(left, right, grid), np.linspace(bottom, top, grid)
     corner_scores = [surface.at(basis.point(*corner)) for corner in corners]
     rows: list[list[list[float]]] = []
     identity = {"plane": f"{grid}, {margin}, {corners.tolist()}", "recipe": repr(recipe), "eps": str(eps)}
@@ -167,6 +185,13 @@ def loss_plane(
         float(eps),
         (grid**2 + 3) * share * surface.passes,
     )
+
+
+def _window(corners: Array, margin: float) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a grid that extends by a margin beyond the networks."""
+    width, (across, height) = corners[1, 0], corners[2]
+    right = max(width, across, width - across) + margin * width
+    return float(width - right), float(-margin * height), float(right), float((1 + margin) * height)
 
 
 class _Basis:

@@ -1,6 +1,7 @@
 """What tables of ε* share: seeds to rows, and log-linear laws over networks and sizes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,11 @@ def laws(cells: Sequence[Cell], name: str = "eps scratch") -> dict[str, evidence
         key: evidence.Estimate(float(fit.params[k]), float(fit.bse[k]), float(fit.df_resid), y.size, lost)
         for k, key in enumerate(columns, start=1)
     }
+
+
+def open_if_lost(claim: evidence.Claim) -> evidence.Claim:
+    """Return a claim, left open if seeds are lost to it: an ε* of 0 or ∞ may be what speaks against it."""
+    return replace(claim, p_support=1.0, p_refute=1.0) if claim.estimate.failures else claim
 
 
 def log_ratio(top: np.ndarray, bottom: np.ndarray) -> evidence.Estimate | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import entry, interval
+from claims.deep_cells import entry, interval, open_if_lost
 from claims.deep_costs import searching, training
 from claims.deep_sets import attack_steps
-from claims.deep_start import Start, setting, usable
+from claims.deep_start import Start, method, setting, usable
 from linphase import deep, evidence, plotting
 from linphase.study import Experiment, Local, Options, Part, Report, Results
 
@@ -22,7 +22,9 @@ SIZES = {"digits": 440, "mnist": 10_000, "fashion-mnist": 10_000}
 SEEDS = {"digits": 24, "mnist": 4, "fashion-mnist": 4}
 LENGTH = {"digits": 300}
 """Epochs of the path's training; elsewhere those of the models."""
-POINTS, GRID = 41, 21
+POINTS, GRID = 41, 31
+WINDOWS = {"asymmetry": 0.3, "asymmetry wide": 1.0}
+"""How far the planes' windows extend beyond the networks. The low-loss region goes on beyond either."""
 EXAMPLES = 2_000
 """Of the training set, that score path and plane."""
 CURVES = ("loss", "test_loss", "line")
@@ -34,7 +36,10 @@ MARGIN = {"barrier": 0.1, "asymmetry": 0.1}
 
 
 def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
-    """ε* and R; by multiple of ε*, in units of R, barrier, excess and straight barrier; losses; planes."""
+    """ε* and R; by multiple of ε*, in units of R, barrier, excess and straight barrier; losses; planes.
+
+    The asymmetry of the low-loss region is NaN where the window holds none.
+    """
     rows = [_one(setting, k, seed, local) for k in replicates]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
@@ -45,7 +50,7 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
     eps, target, clean = start.eps_star(search), search.clean.target, search.clean.model
     multiples, k = multiples_of(setting["dataset"]), len(multiples_of(setting["dataset"]))
     found: dict[str, Any] = {"eps_star": eps, "target": target}
-    found |= {name: np.full(k, np.nan) for name in ("barrier", "excess", "straight", "asymmetry")}
+    found |= {name: np.full(k, np.nan) for name in ("barrier", "excess", "straight", "border", *WINDOWS)}
     found |= {name: np.full((k, POINTS), np.nan) for name in CURVES}
     found |= {name: np.full((k, GRID), np.nan) for name in ("x", "y")} | {
         "corners": np.full((k, 3, 2), np.nan)
@@ -64,13 +69,15 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
         )  # fmt: skip
         plane = deep.loss_plane(
             clean, other, connection.curve.bend(), start.data, plan, path=connection.curve, grid=GRID,
-            examples=examples, checkpoint=start.path(f"plane-{i}"),
+            margin=max(WINDOWS.values()), examples=examples, checkpoint=start.path(f"plane-{i}"),
         )  # fmt: skip
         ends = (connection.loss[0] + connection.loss[-1]) / 2
         found["barrier"][i] = connection.barrier / target
         found["excess"][i] = connection.excess / target
         found["straight"][i] = (connection.line.max() - ends) / target
-        found["asymmetry"][i] = plane.asymmetry(target)
+        found["border"][i] = plane.border(target)
+        for name, margin in WINDOWS.items():
+            found[name][i] = plane.asymmetry(target, margin)
         for name in CURVES:
             found[name][i] = getattr(connection, name)
         found["x"][i], found["y"][i], found["plane"][i] = plane.x, plane.y, plane.loss
@@ -116,15 +123,15 @@ def report(results: Results, options: Options) -> Report:
     multiples = multiples_of(dataset)
     good = np.isfinite(values["barrier"][:, 0])
     rows = [
-        entry(np.where(good, values["eps_star"], np.nan), experiment="eps*"),
+        entry(np.where(good, values["eps_star"], np.nan), experiment=f"eps*, {method(cell.setting)}"),
         entry(values["target"], experiment="R, clean test loss"),
     ]
     titles = {
         "barrier": "barrier on the path, in units of R",
         "excess": "highest loss on the path above the higher end, in units of R",
         "straight": "barrier on the straight line, in units of R",
-        "asymmetry": "asymmetry of the region with loss <= R",
-    }
+        "border": "share of the window's border with loss <= R",
+    } | {name: f"asymmetry of the region with loss <= R, window {w:g}" for name, w in WINDOWS.items()}
     columns: dict[str, np.ndarray] = {"multiple": np.array(multiples)}
     for name, title in titles.items():
         for k, multiple in enumerate(multiples):
@@ -151,36 +158,43 @@ def _planes(
 def _claims(
     values: Mapping[str, np.ndarray], multiples: tuple[float, ...], good: np.ndarray
 ) -> list[evidence.Claim]:
-    lost = int((~good).sum())
-
-    def change(name: str, multiple: float, base: float) -> evidence.Estimate:
-        later, earlier = (values[name][good, multiples.index(m)] for m in (multiple, base))
-        return evidence.mean(later - earlier, failures=lost)
-
     claims = []
-    for name, same, moves, unit in (
-        ("barrier", BELOW, RISES, "in units of R"),
-        ("asymmetry", SHAPE, SKEW, "of the region with loss <= R"),
+    for kind, names, same, moves, unit in (
+        ("barrier", ("barrier",), BELOW, RISES, "in units of R"),
+        ("asymmetry", tuple(WINDOWS), SHAPE, SKEW, "of the region with loss <= R, in two windows"),
     ):
-        margin = MARGIN[name]
-        near = [
-            evidence.equivalent(f"{m:g} eps*", same, change(name, m, 0.0), 0.0, margin) for m in (0.25, 0.5)
-        ]
-        title = f"{name}, eps <= eps*/2: as between clean models"
+        kept = good & np.isfinite([values[name] for name in names]).all(axis=(0, 2))
+        if kept.sum() < 2:
+            continue
+        # From one multiple of ε* to another, on the same seeds.
+        change = {
+            (name, a, b): evidence.mean(
+                values[name][kept, multiples.index(b)] - values[name][kept, multiples.index(a)],
+                failures=int((~kept).sum()),
+            )
+            for name in names
+            for a in multiples
+            for b in multiples
+        }
         note = f"{unit}; change from eps = 0 on the same seeds"
-        claims.append(evidence.all_of(title, same, near, note=note))
-        at = change(name, 1.0, 0.0)
-        title = f"{name}, eps = eps*: as between clean models"
-        claims.append(evidence.equivalent(title, same, at, 0.0, margin, note=note))
+        for title, at in (("eps <= eps*/2", (0.25, 0.5)), ("eps = eps*", (1.0,))):
+            near = [
+                evidence.equivalent(f"{m:g} eps*, {name}", same, change[name, 0.0, m], 0.0, MARGIN[kind])
+                for name in names
+                for m in at
+            ]
+            title = f"{kind}, {title}: as between clean models"
+            claims.append(evidence.all_of(title, same, near, note=note))
         steps = [
-            evidence.above(f"{a:g} to {b:g} eps*", moves, change(name, b, a), 0.0)
+            evidence.above(f"{a:g} to {b:g} eps*, {name}", moves, change[name, a, b], 0.0)
+            for name in names
             for a, b in ((1.0, 2.0), (2.0, 4.0))
         ]
         note = f"{unit}; from step to step, on the same seeds"
-        if name == "barrier":
+        if kind == "barrier":
             note += "; past eps* it is the adversarial end's own loss (see the excess above the higher end)"
-        claims.append(evidence.all_of(f"{name} rises past eps*", moves, steps, note=note))
-    return claims
+        claims.append(evidence.all_of(f"{kind} rises past eps*", moves, steps, note=note))
+    return [open_if_lost(claim) for claim in claims]
 
 
 def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:

@@ -39,7 +39,7 @@ class Start:
     def __init__(
         self, experiment: str, setting: Mapping[str, Any], replicate: int, seed: int, local: Local
     ) -> None:
-        self.setting, self.small = setting, setting["network"] == "mlp"
+        self.setting, self.small = setting, method(setting) == "from scratch"
         own = (setting[name] for name in ("dataset", "n", "width"))
         self.seed = integer(seed, experiment, *own, replicate)
         self.data = examples(setting, self.seed, local)
@@ -88,6 +88,11 @@ class Start:
     def path(self, name: str) -> Any:
         """Return the file of a checkpoint; None for networks that train in seconds."""
         return None if self.folder is None else self.folder / f"{name}.pt"
+
+
+def method(setting: Mapping[str, Any]) -> str:
+    """Say how `Start.eps_star` finds ε*."""
+    return "from scratch" if setting["network"] == "mlp" else "by following"
 
 
 def usable(eps: float) -> bool:
