@@ -190,7 +190,7 @@ def test_eps_star_lies_below_the_smallest_unstable_strength(rng, tmp_path, chang
 
 @pytest.mark.parametrize(("star", "status"), [(np.inf, "refuted"), (0.0, "supported")])
 def test_an_infinite_or_vanishing_eps_star_is_not_left_out(rng, tmp_path, star, status):
-    """One of ∞ lies above every strength, one of 0 below: the first forbids support, the second refutation."""
+    """∞ lies above every strength, 0 below: the first forbids support, the second refutation."""
     from claims import deep_catastrophic
 
     cells = trainings(rng, star=0.3 if status == "refuted" else 0.04)

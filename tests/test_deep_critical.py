@@ -309,9 +309,22 @@ def test_a_few_examples_say_where_fine_tuning_starts():
         ({"seeds": ()}, ValueError, r"seeds must be a sequence of integers, got \(\)"),
         ({"seeds": 3}, ValueError, "seeds must be a sequence of integers, got 3"),
         ({"seeds": ("a",)}, TypeError, "seed must be an integer, got 'a'"),
-        ({"grid": (0.2, 0.1)}, ValueError, r"grid must be rising strengths above 0, got \[0.2, 0.1\]"),
+        (
+            {"grid": (0.2, 0.1)},
+            ValueError,
+            r"grid must be rising strengths above 0 and finite, got \[0.2, 0.1\]",
+        ),
+        ({"grid": (0.1, np.inf)}, ValueError, "grid must be rising strengths above 0 and finite"),
         ({"grid": (0.0, 0.1)}, ValueError, "grid must be rising strengths above 0"),
         ({"grid": ()}, ValueError, "grid must be rising strengths above 0"),
+        (
+            {
+                "model_factory": lambda: nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)),
+                "side_by_side": True,
+            },
+            ValueError,
+            "model must have no batch norm to be stacked",
+        ),
         ({"refine": -1}, ValueError, "refine must be at least 0, got -1"),
         ({"train_loss": "mean"}, ValueError, "train_loss must be one of running, evaluated, got 'mean'"),
         ({"tolerance": 0}, ValueError, "tolerance must be positive and finite, got 0"),

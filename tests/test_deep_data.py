@@ -30,7 +30,13 @@ class TestData:
             ({"name": 3}, TypeError, "name must be a string, got 3"),
             ({"classes": 1}, ValueError, "classes must be at least 2, got 1"),
             ({"classes": 2.0}, TypeError, r"classes must be an integer, got 2\.0"),
-            ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be \(low, high\).*got \(1\.0, 0\.0\)"),
+            (
+                {"bounds": (0.0, np.inf)},
+                ValueError,
+                r"bounds must be finite .*got \(0\.0, inf\)",
+            ),
+            ({"mean": (np.nan,)}, ValueError, r"mean must be finite, got \(nan,\)"),
+            ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be finite \(low, high\).*got \(1\.0, 0\.0\)"),
             (
                 {"bounds": (0.0, 0.5)},
                 ValueError,

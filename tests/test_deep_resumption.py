@@ -55,6 +55,16 @@ def test_best_weights_of_before_the_interruption_return(tmp_path):
     assert same_weights(model, whole)
 
 
+def test_a_network_of_another_form_is_refused(tmp_path):
+    """Of the same weights, but with another activation between them."""
+    for wrapped in (lambda model: model, lambda model: Stack(model, 2)):
+        file = tmp_path / f"{wrapped(network()).__class__.__name__}.pt"
+        eps = 0.1 if wrapped(network()).__class__ is not Stack else torch.tensor([0.0, 0.1])
+        train(wrapped(network()), blobs(), RECIPE, eps, file)
+        with pytest.raises(CheckpointError, match="its architecture is"):
+            train(wrapped(network(activation="tanh")), blobs(), RECIPE, eps, file)
+
+
 def test_a_tracker_resumes(tmp_path):
     data, recipe = blobs(), RECIPE.but(select="last")
     whole, expected = network(), Tracker(0.9, 0.05)
@@ -152,7 +162,8 @@ train(network(), blobs(), RECIPE.but(epochs=100_000), 0.1, {str(path)!r}, report
     ("changes", "what"),
     [
         ({"model": mlp((5, 9, 3))}, "model"),
-        ({"model": mlp((5, 8, 3), "tanh")}, "start"),
+        ({"model": mlp((5, 8, 3), "tanh")}, "architecture"),
+        ({"model": network(1)}, "start"),
         ({"recipe": RECIPE.but(lr=0.1)}, "recipe"),
         ({"recipe": RECIPE.but(attack=PGD)}, "recipe"),
         ({"eps": 0.2}, "eps"),

@@ -374,6 +374,37 @@ def test_a_compiled_network_trains_as_it_is(monkeypatch, backend):
     np.testing.assert_allclose(b.test_loss, a.test_loss, rtol=1e-5)
 
 
+class Own(nn.Module):
+    """A network of a user's own: no Sequential, without a length."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = network()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("make", [Own, lambda: Stack(network(), 2)])
+def test_any_network_can_be_compiled(monkeypatch, make):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    recipe = RECIPE.but(epochs=1)
+    eps = torch.tensor([0.05, 0.1]) if make is not Own else 0.1
+    runs = [train(make(), blobs(), recipe.but(compile=flag), eps) for flag in (False, True)]
+    np.testing.assert_allclose(runs[1].train_loss, runs[0].train_loss, rtol=1e-5)
+    np.testing.assert_allclose(runs[1].evaluated_loss, runs[0].evaluated_loss, rtol=1e-5)
+
+
+def test_a_stack_of_convolutions_ignores_channels_last():
+    eps, recipe = torch.tensor([0.0, 0.1]), RECIPE.but(epochs=1)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(-3), nn.Linear(4, 3)
+    )
+    runs = [train(Stack(model, 2), images(), recipe.but(channels_last=flag), eps) for flag in (False, True)]
+    np.testing.assert_allclose(runs[1].train_loss, runs[0].train_loss, rtol=1e-5)
+
+
 def test_augmentation_can_be_left_out():
     recipe = RECIPE.but(epochs=1)
     runs = [
@@ -404,6 +435,15 @@ def test_training_leaves_random_states_alone():
 
 
 # -------------------------------------------------------------------------------------------------- tracking
+
+
+def test_a_tracker_begins_anew_with_each_run():
+    tracker = Tracker(0.9, 0.05)
+    seen = []
+    for _ in range(2):
+        train(network(), blobs(), RECIPE.but(epochs=2), tracker=tracker)
+        seen.append((tracker.mean, tracker.loss, float(tracker.sums[0])))
+    assert seen[0] == seen[1]
 
 
 def test_a_tracker_moves_towards_the_level():
@@ -477,7 +517,10 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"lr": 0.0}, ValueError, "lr must be positive and finite, got 0.0"),
         ({"momentum": 1.0}, ValueError, r"momentum must lie in \[0, 1\), got 1.0"),
-        ({"weight_decay": -1.0}, ValueError, "weight_decay must be at least 0, got -1.0"),
+        ({"weight_decay": -1.0}, ValueError, "weight_decay must be finite and at least 0, got -1.0"),
+        ({"weight_decay": np.inf}, ValueError, "weight_decay must be finite and at least 0, got inf"),
+        ({"attack": "linf"}, TypeError, "attack must be an Attack, got 'linf'"),
+        ({"test_attack": 3}, TypeError, "test_attack must be an Attack, got 3"),
         ({"milestones": (0.75, 0.5)}, ValueError, r"milestones must be rising shares .* got \(0.75, 0.5\)"),
         ({"milestones": (100, 150)}, ValueError, r"milestones must be rising shares .* got \(100, 150\)"),
         ({"loss": "hinge"}, ValueError, "loss must be one of"),

@@ -166,6 +166,11 @@ def test_a_dry_run_prints_and_writes_nothing(capsys):
     assert os.listdir() == []
 
 
+def test_the_record_says_what_the_study_adds(here):
+    play(facts=lambda options: {"device": f"{options.own['dataset']} machine"})
+    assert json.loads(Path("out/long/digits/run.json").read_text())["device"] == "digits machine"
+
+
 # --------------------------------------------------------------------------------------------- variants
 
 

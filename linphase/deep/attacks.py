@@ -94,7 +94,7 @@ class Attack:
         ``eps`` is a number or has the leading axes of the networks, as a stack has. ``forward`` evaluates in
         place of the model (compiled, or under autocast). ``starts`` are drawn if they are not given.
         """
-        forward, x = forward or model, x.detach()
+        forward, x = model if forward is None else forward, x.detach()
         if starts is None:
             starts = self.starts(x, y, loss, generator)
         eps = _per_example(eps, x, y)

@@ -55,8 +55,9 @@ class CatastrophicOverfitting:
         ¾). Where it is not, training is neither stable nor unstable.
     detected : array (S, k)
         First epoch, counted from 1, after which a cheap attack on some test examples leaves less than
-        ``share`` of a running training accuracy as high as that of ``learned``; NaN if there is none. Epochs of a warm-up do not count: they train at a smaller ε than the alarm attacks with.
-        Ordinary overfitting can trip it, so it warns and does not judge.
+        ``share`` of a running training accuracy as high as that of ``learned``; NaN if there is none. Epochs
+        of a warm-up do not count: they train at a smaller ε than the alarm attacks with. Ordinary overfitting
+        can trip it, so it warns and does not judge.
     train_accuracy, detector_accuracy : arrays (S, E, k)
         The two numbers that it compares, after each epoch.
     share : float

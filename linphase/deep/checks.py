@@ -89,12 +89,19 @@ def check_fit(model: nn.Module, x: Tensor, y: Tensor, loss: str) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device that "auto", "cpu", "cuda" or "mps" stands for, or raise if the machine lacks it."""
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """Return the device that "auto", "cpu" or "cuda" stands for, or raise if the machine lacks it.
+
+    Apple's "mps" is none of them: sums over an epoch are in float64, which it does not have.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {name!r}")
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if here[kind]))
-    if name not in here:
-        raise ValueError(f"device must be auto, cpu, cuda or mps, got {name!r}")
-    if not here[name]:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be one this machine has, got {name!r}, which torch does not find")
     return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device's kind, and the name of a GPU."""
+    return f"cuda, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type

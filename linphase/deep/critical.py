@@ -15,6 +15,7 @@ attack-only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,8 @@ from linphase.deep.checks import check_count, check_positive
 from linphase.deep.crossing import CriticalStrength, summary
 from linphase.deep.data import Data
 from linphase.deep.recipe import Recipe
-from linphase.deep.search import Report, Search, Tuning
+from linphase.deep.search import Report, Search, Tuning, build
+from linphase.deep.stack import Stack
 
 METHODS = ("scratch", "finetune", "attack-only")
 TRAIN_LOSSES = ("running", "evaluated")
@@ -92,6 +94,8 @@ def critical_strength(
     """
     _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
     check_positive("tolerance", tolerance)
+    if side_by_side:
+        Stack(build(model_factory, seeds[0]), 1)  # refuses batch norm before anything is trained
     runs = []
     for seed in seeds:
         folder = None if checkpoints is None else Path(checkpoints) / f"seed-{seed}"
@@ -133,8 +137,10 @@ def _check(
         raise ValueError("recipe must have monitor=True: R is the test loss of the clean model it trains")
     if train_loss not in TRAIN_LOSSES:
         raise ValueError(f"train_loss must be one of {', '.join(TRAIN_LOSSES)}, got {train_loss!r}")
-    if grid is not None and not (len(grid) and grid[0] > 0 and all(a < b for a, b in pairwise(grid))):
-        raise ValueError(f"grid must be rising strengths above 0, got {list(grid)}")
+    if grid is not None and not (
+        len(grid) and grid[0] > 0 and all(a < b for a, b in pairwise(grid)) and math.isfinite(grid[-1])
+    ):
+        raise ValueError(f"grid must be rising strengths above 0 and finite, got {list(grid)}")
     check_count("refine", refine, 0)
     if trained is not None and len(seeds) > 1:
         raise ValueError(f"seeds must be one where a trained model is given, got {list(seeds)}")

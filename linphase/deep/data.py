@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -79,8 +80,8 @@ class Data:
             raise TypeError(f"name must be a string, got {self.name!r}")
         if self.classes is not None:
             check_count("classes", self.classes, 2)
-        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
-            raise ValueError(f"bounds must be (low, high) with low < high or None, got {self.bounds}")
+        if self.bounds is not None and not -math.inf < self.bounds[0] < self.bounds[1] < math.inf:
+            raise ValueError(f"bounds must be finite (low, high) with low < high, or None, got {self.bounds}")
         for part in ("", "_test"):
             self._check_inputs(f"x{part}", getattr(self, f"x{part}"))
             self._check_labels(f"y{part}", getattr(self, f"y{part}"), len(getattr(self, f"x{part}")))
@@ -94,6 +95,8 @@ class Data:
                 raise ValueError(f"{name} must have one entry or {channels}, got {constants}")
         for value in self.std:
             check_positive("std", value)
+        if not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"mean must be finite, got {self.mean}")
 
     def _check_inputs(self, name: str, x: Any) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():

@@ -72,6 +72,7 @@ def score(
 ) -> Score:
     """`evaluate` with its arguments taken on trust."""
     attack = replace(attack, mode="eval") if attack is not None and torch.as_tensor(eps).any() else None
+    forward = model if forward is None else forward
     generator = generator_on(x.device, seed, "evaluate")
     axes = leading(model)
     sums = torch.zeros(2, *axes, dtype=torch.float64, device=x.device)
@@ -86,7 +87,7 @@ def score(
                 starts = None if starts is None else share(starts, 1)
                 inputs = attack.run(model, inputs, labels, eps, judge, bounds, forward=forward, starts=starts)
             with torch.no_grad():
-                output = (forward or model)(inputs)
+                output = forward(inputs)
                 sums[0] += loss.judge(output, labels).sum(-1)
                 sums[1] += hits(output, labels).sum(-1)
     sums = total(sums)

@@ -49,6 +49,8 @@ class Recipe:
     select : {"best", "last"}
         Keep the weights of the epoch with the smallest adversarial test loss, as the paper does, or the last.
     precision : {"float32", "float64", "bfloat16"}
+        With float32 torch lets convolutions on CUDA round to TF32, unless
+        ``torch.backends.cudnn.allow_tf32`` is false.
     channels_last, compile : bool
         Memory format of images; torch.compile, with CUDA graphs where there is CUDA.
     test_batch_size : int
@@ -97,8 +99,11 @@ class Recipe:
         check_positive("decay", self.decay)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be finite and at least 0, got {self.weight_decay}")
+        for name, attack in (("attack", self.attack), ("test_attack", self.test_attack or self.attack)):
+            if not isinstance(attack, Attack):
+                raise TypeError(f"{name} must be an Attack, got {attack!r}")
         if any(not 0 < share <= 1 for share in self.milestones) or list(self.milestones) != sorted(
             self.milestones
         ):

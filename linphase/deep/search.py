@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from linphase.deep.history import History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import Stack
 from linphase.deep.tracking import Tracker
-from linphase.deep.training import train
+from linphase.deep.training import DivergenceError, train
 from linphase.streams import stream
 
 Report = Callable[[str], None]
@@ -235,6 +236,8 @@ class Search:
         def excess(eps: float) -> float:
             if eps not in found:
                 found[eps] = self._score(clean.model, eps, data)
+                if math.isnan(found[eps]):
+                    raise DivergenceError(f"the loss of the clean model under attack of eps = {eps} is NaN")
                 passes = 1 + (attack.steps * attack.restarts if eps else 0)
                 trail.passes += passes * data.n / self.data.n
             return found[eps] - clean.target
@@ -334,6 +337,6 @@ class _Trail:
 
 def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Return a new network whose initialisation belongs to the seed; torch's own state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(stream(seed, "initialisation").integers(2**63)))
         return model_factory()

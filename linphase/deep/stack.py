@@ -75,6 +75,11 @@ class Stack(nn.Module):
         return weights | self._fixed()
 
 
+def form_of(model: nn.Module) -> nn.Module:
+    """Return the network that a stack has copies of; a network itself."""
+    return model._form[0] if isinstance(model, Stack) else model
+
+
 def leading(model: nn.Module) -> torch.Size:
     """Leading axes that a model adds to its batches: (S,) for a stack, none for a network."""
     return torch.Size([model.members] if isinstance(model, Stack) else [])

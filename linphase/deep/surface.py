@@ -98,6 +98,7 @@ def recompute_batch_norm(
     layers = list(batch_norms(model))
     if not layers:
         return
+    forward = model if forward is None else forward
     before = [(layer, layer.momentum, layer.training) for layer in layers]
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -110,7 +111,7 @@ def recompute_batch_norm(
                 batch = x[start : start + batch_size]
                 for layer in layers:
                     layer.momentum = len(batch) / (start + len(batch))
-                (forward or model)(batch)
+                forward(batch)
     finally:
         for layer, momentum, _ in before:
             layer.momentum = momentum

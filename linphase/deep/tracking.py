@@ -6,8 +6,8 @@ while it is above,
 
     log ε ← log ε + γ (R − ℓ) / R,
 
-a stochastic approximation (Robbins and Monro) of the root of L(ε) = R along the schedule. Its mean over the
-last steps is ε* of a network that was trained to the end at the moving ε.
+a stochastic approximation, with a constant gain since the root of L(ε) = R moves along the schedule. Its mean
+over the last steps is ε* of a network that was trained to the end at the moving ε.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ class Tracker:
         if not 0 <= least <= start:
             raise ValueError(f"least must lie in [0, start = {start}], got {least}")
         self.target, self.start, self.gain, self.tail, self.least = target, start, gain, tail, least
-        self.eps = torch.tensor(start, dtype=torch.float64)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget an earlier run."""
+        self.eps = torch.tensor(self.start, dtype=torch.float64)
         self.sums = torch.zeros(3, dtype=torch.float64)  # steps, ε, losses
 
     def observe(self, loss: Tensor, progress: float) -> None:

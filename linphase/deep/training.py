@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from linphase.deep.data import Data
 from linphase.deep.evaluate import Score, generator_on, hits, score, spread
 from linphase.deep.history import COLUMNS, History
 from linphase.deep.recipe import Recipe
-from linphase.deep.stack import leading
+from linphase.deep.stack import form_of, leading
 from linphase.deep.tracking import Tracker
 from linphase.streams import stream
 
@@ -107,9 +108,11 @@ class _Run:
             raise ValueError("tracker must be None for a stack, it follows the ε of one network")
         if recipe.align and leading(model):
             raise ValueError(f"recipe.align must be 0 for a stack, got {recipe.align}")
+        if tracker is not None:
+            tracker.begin()
         device = data.x.device
         model.to(device=device, dtype=recipe.dtype)
-        if recipe.channels_last and data.x.ndim == 4:
+        if recipe.channels_last and data.x.ndim == 4 and not leading(model):
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         data = data.to(device, recipe.dtype, channels_last=recipe.channels_last)
         self.model, self.data, self.recipe, self.seed, self.tracker = model, data, recipe, seed, tracker
@@ -142,6 +145,7 @@ class _Run:
         shapes = {name: tuple(value.shape) for name, value in self.weights.items()}
         return {
             "model": f"{type(self.model).__name__} {shapes}",
+            "architecture": blake2b(repr(form_of(self.model)).encode(), digest_size=8).hexdigest(),
             "recipe": repr(self.recipe),
             "eps": str(self.eps.tolist()),
             "tracker": repr(self.tracker),

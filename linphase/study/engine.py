@@ -57,7 +57,7 @@ def run(study: Study, options: Options) -> int:
     counts = {"computed": len(blocks) - len(found), "found": len(found)}
     facts: dict[str, Any] = {"study": study.name} | ({"variant": variant} if variant else {})
     facts |= {"seconds": round(seconds, 2), "blocks": counts, "digest": digest}
-    save_run(options, files, facts)
+    save_run(options, files, facts | dict(study.facts(options) if study.facts else {}))
 
     print(claims_table(verdicts))
     print(f"{seconds:.0f} s; {', '.join(path.name for path in files)} and run.json are in {options.out}")

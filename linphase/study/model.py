@@ -249,6 +249,8 @@ class Study:
         Keys of flags with choices, one of them its default, by which the study has variants: each has its
         outputs and results in a subfolder of the study's, and its name at the end of its figures' names. The
         name is the first flag's value, and those of the others where they differ from their defaults.
+    facts : callable, optional
+        ``facts(options)`` returns what else the run's record is to say, such as the device that computed.
     dry_run : callable, optional
         ``dry_run(options)`` returns what ``--dry-run`` prints instead of running: what a run would cost.
     """
@@ -260,6 +262,7 @@ class Study:
     flags: Sequence[Flag] = ()
     variants: Sequence[str] = ()
     dry_run: Callable[[Options], str] | None = None
+    facts: Callable[[Options], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         keys = [flag.key for flag in self.flags]

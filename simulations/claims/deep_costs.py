@@ -5,6 +5,7 @@ from typing import Any
 
 from claims.deep_sets import FLAGS, attack_steps, judged, judged_every, recipe
 from linphase.deep import Tuning
+from linphase.deep.checks import describe_device, find_device
 from linphase.study import Flag, Options, Part, Study
 
 TESTS = {"digits": 397, "svhn": 26_032}
@@ -35,8 +36,15 @@ def study(
 
     It has a variant for each data set, and for what further flags choose.
     """
-    variants = ("dataset", *(flag.key for flag in more))
-    return Study(name, about, list(parts), flags=(*FLAGS, *more), variants=variants, dry_run=dry_run(parts))
+    return Study(
+        name,
+        about,
+        list(parts),
+        flags=(*FLAGS, *more),
+        variants=("dataset", *(flag.key for flag in more)),
+        dry_run=dry_run(parts),
+        facts=lambda options: {"device": describe_device(find_device(options.own["device"]))},
+    )
 
 
 def dry_run(parts: Mapping[Part, Callable[[Mapping[str, Any]], float]]) -> Callable[[Options], str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from claims.deep_cells import columns_of, entry, interval, summary
 from claims.deep_costs import training
-from claims.deep_sets import attack_steps, nets, seeds_of, setting
+from claims.deep_sets import attack_steps, judged, nets, seeds_of, setting
 from claims.deep_start import Start
 from linphase import deep, evidence, plotting
 from linphase.deep.crossing import crossing
@@ -16,7 +16,7 @@ from linphase.study import Experiment, Local, Options, Part, Report, Results
 
 GRIDS = {
     "digits": (0.0, 0.02, 0.04, 0.06, 0.08, 0.12),
-    "mnist": (0.0, 8 / 255, 16 / 255, 24 / 255),
+    "mnist": (0.0, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
     "fashion-mnist": (0.0, 4 / 255, 8 / 255, 16 / 255),
     "cifar10": (0.0, 0.5 / 255, 1 / 255, 2 / 255),
     "cifar100": (0.0, 0.5 / 255, 1 / 255, 2 / 255),
@@ -82,8 +82,11 @@ def report(results: Results, options: Options) -> Report:
     grid, values = GRIDS[cell.setting["dataset"]], cell.values
     rows: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
+    few = judged(cell.setting)
     for i, eps in enumerate(grid):
         for name, title in NAMES.items():
+            if few and eps and name.startswith("test"):
+                title += f", of the first {few} images"
             known = PAPER.get(round(255 * eps, 3)) if cell.setting["dataset"] == "cifar10" else None
             paper = known[COLUMNS.index(name)] if known and name in COLUMNS else None
             rows.append(entry(values[name][:, i], experiment=title, eps=eps, paper=paper))

@@ -19,7 +19,7 @@ FLAGS = (
     Flag("--dataset", "what to train on (default: digits, which needs no download)", "digits", choices=NAMES),
     Flag("--data", "folder with the official files", type=Path, metavar="FOLDER"),
     Flag("--download", "fetch the official files into that folder", switch=True),
-    Flag("--device", "where to train", "auto", choices=("auto", "cpu", "cuda", "mps")),
+    Flag("--device", "where to train", "auto", choices=("auto", "cpu", "cuda")),
     Flag("--epochs", "length of the schedule (default: by data set)", None, at_least(1), metavar="N"),
 )
 SIZES = Flag("--sizes", "all training sets, or all but the largest", "all", choices=("all", "small"))
@@ -139,7 +139,7 @@ def judged_every(setting: Mapping[str, Any]) -> int:
 def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
     """Return the paper's recipe over the setting's epochs, with its norm and loss."""
     mixed = setting["dataset"] in MIXED
-    mode = "eval" if setting["loss"] == "trades" else "train"  # as its authors attack
+    mode = "eval" if setting["loss"] in ("trades", "mart") else "train"  # as their authors attack
     return deep.Recipe(
         setting["epochs"],
         lr=0.01 if setting["dataset"] == "svhn" else 0.1,
