@@ -208,6 +208,19 @@ def test_runs_at_chance_are_counted(scripts, tmp_path):
     assert [row["replicates"] for row in counted] == [29] + [30] * 7
 
 
+def test_an_eps_star_below_a_failed_run_is_counted(scripts, tmp_path):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(10))
+    cells[1].values["trace_train_accuracy"][2:5, 2] = 0.11  # at twice ε*
+    cells[1].values["trace_train_accuracy"][6, 0] = 0.11  # at half of it
+    cells[1].values["eps scratch"][4] = np.inf
+    rows = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN)).rows
+    counted = [row for row in rows if row["experiment"].startswith("seeds whose next strength")]
+    assert [row["estimate"] for row in counted] == [0, 2] + [0] * 6
+    assert {row["replicates"] for row in counted} == {10}
+
+
 def test_small_sizes_leave_out_the_largest(scripts, tmp_path):
     import table3
     from claims.deep_sets import nets

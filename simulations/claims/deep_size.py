@@ -38,7 +38,7 @@ def report(results: Results, options: Options) -> Report:
         for method in SHORT:
             rows.append(summary(cell.values[f"eps {method}"], experiment=f"eps*, {method}", **keys_of(cell)))
         rows.append(summary(cell.values["target"], experiment="R, clean test loss", **keys_of(cell)))
-        rows.append(_at_chance(cell))
+        rows += _at_chance(cell)
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
     claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
@@ -67,13 +67,28 @@ def _traces(cells: list[Cell]) -> dict[str, np.ndarray]:
     return columns_of(points)
 
 
-def _at_chance(cell: Cell) -> dict[str, Any]:
-    """How many runs from scratch classify at chance: below strengths that train they lower the crossing."""
-    attacked = cell.values["trace_eps"] > 0  # NaN is room that a search did not need
-    accuracy = cell.values["trace_train_accuracy"][attacked]
-    stuck = int((accuracy < 1.5 / CLASSES.get(cell.setting["dataset"], 10)).sum())
-    counts = {"paper": None, "estimate": stuck, "replicates": accuracy.size}
-    return {"experiment": "runs from scratch that stayed at chance"} | keys_of(cell) | counts
+def _at_chance(cell: Cell) -> list[dict[str, Any]]:
+    """How many runs from scratch classify at chance, and how many ε* lie just below such a strength.
+
+    Below strengths that train, such a run lowers the crossing. Just above ε*, it says that training fails
+    there, so that ε* is where training ends rather than where its loss passes R.
+    """
+    eps, star = cell.values["trace_eps"], cell.values["eps scratch"]
+    chance = 1.5 / CLASSES.get(cell.setting["dataset"], 10)
+    attacked = eps > 0  # NaN is room that a search did not need
+    stuck = attacked & (cell.values["trace_train_accuracy"] < chance)
+    beyond = np.where(eps > star[:, None], eps, np.inf)
+    ends = np.take_along_axis(stuck, beyond.argmin(axis=1)[:, None], axis=1)[:, 0]
+    ends &= np.isfinite(beyond.min(axis=1))
+    counts = {
+        "runs from scratch that stayed at chance": (stuck.sum(), attacked.sum()),
+        "seeds whose next strength above eps* stayed at chance": (ends.sum(), star.size),
+    }
+    named = keys_of(cell) | {"paper": None}
+    return [
+        {"experiment": title} | named | {"estimate": int(count), "replicates": int(of)}
+        for title, (count, of) in counts.items()
+    ]
 
 
 def _laws(cells: list[Cell], rows: list[dict[str, Any]]) -> list[evidence.Claim]:
