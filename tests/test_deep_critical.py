@@ -97,6 +97,55 @@ def test_a_search_trains_nothing_where_the_clean_loss_exceeds_the_level(side_by_
     assert (found.eps_star, len(found.trace), found.passes) == (0.0, 1, 0.0)
 
 
+class Pit(nn.Module):
+    """On the line: right at the class centres ±¼, with a narrow pit that a full step of 0.2 jumps over."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, x):
+        place = x.mean(-1) - 0.5
+        pit = torch.exp(-(((place.abs() - 0.15) / 0.03) ** 2))
+        score = self.scale * place.sign() * (0.2 - 0.6 * pit)
+        return torch.stack((-score, score), -1)
+
+
+def test_a_blind_attack_is_told_by_the_recipes():
+    y = torch.arange(40) % 2
+    x = 0.5 + 0.25 * (2.0 * y[:, None] - 1) + torch.zeros(40, 4)
+    data, recipe = Data("two", x, y, x, y, classes=2), SMALL.but(attack=Attack(steps=20, step=0.1))
+    search = Search(Pit, data, recipe)
+    trail = search_trail(search)
+    assert search._blind(FGM, Pit(), 0.2, 20, trail)
+    assert trail.passes == pytest.approx((2 + 20 + 1) * 20 / 40)
+    assert not search._blind(FGM, Pit(), 0.01, 20, trail)  # no pit so near
+    assert not search._blind(Attack(steps=20), Pit(), 0.2, 20, trail)  # not weaker
+
+
+def search_trail(search):
+    from linphase.deep.search import Clean, _Trail
+
+    search.__dict__["clean"] = Clean(Pit(), 1.0, Point(0.0, 0.1), 0.0)
+    return _Trail(search.clean)
+
+
+def test_following_that_is_masked_is_repeated_by_the_recipes_attack(monkeypatch):
+    recipe = SMALL.but(attack=Attack(steps=2), batch_size=20)
+    by_fgm, by_pgd = (
+        Search(factory, blobs(), recipe).finetune(Tuning(attack=a)) for a in (FGM, recipe.attack)
+    )
+    assert not by_fgm.masked
+    assert not by_pgd.masked
+    monkeypatch.setattr(Search, "_blind", lambda *arguments: True)
+    found = Search(factory, blobs(), recipe).finetune()
+    assert found.masked
+    assert found.eps_star == by_pgd.eps_star != by_fgm.eps_star
+    root = Search(factory, blobs(), recipe).root_on(512, 0.05).passes
+    assert found.passes == pytest.approx(root + 5 * 2 + 5 * 3)  # half a schedule each; the check is patched
+    assert critical_strength(factory, blobs(), recipe, "finetune", seeds=(0, 1)).masked
+
+
 @pytest.mark.parametrize("train_loss", ["running", "evaluated"])
 def test_the_trace_holds_the_loss_that_was_asked_for(train_loss):
     found = critical_strength(factory, blobs(), SMALL, grid=(0.1,), refine=0, train_loss=train_loss)
@@ -274,7 +323,8 @@ def test_the_cost_of_a_method_holds_all_it_used():
     second.attack_only()
     assert second.finetune().passes == alone.passes
     training = 5 * 2  # half of 10 epochs, of one attack step and an update
-    assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training)
+    check = (1 + 1) + (1 + 2)  # of the network under FGM and under the recipe's two steps
+    assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training + check)
 
 
 @pytest.mark.parametrize(
@@ -292,10 +342,10 @@ def test_a_few_examples_say_where_fine_tuning_starts():
     few, every = search.root_on(20, 0.05), search.root_on(40, 0.05)
     assert few.passes < every.passes
     assert few.passes % 0.5 == 0  # of 20 examples in 40
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 10)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 10 + 2.5)
     root, above = search.root, replace(few, eps_star=0.0)
     search.root_on = lambda examples, tolerance: above
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 10)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 10 + 2.5)
 
 
 @pytest.mark.parametrize(

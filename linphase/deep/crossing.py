@@ -47,6 +47,9 @@ class CriticalStrength:
         Cost of the clean model; 0 if it was given.
     runs : tuple of CriticalStrength
         One for each seed, if there are several.
+    masked : bool
+        Following by a weaker attack than the recipe's ended with a network that resists that attack alone,
+        and was repeated by the recipe's. Over several seeds, whether any was.
     """
 
     eps_star: float
@@ -59,6 +62,7 @@ class CriticalStrength:
     passes: float
     clean_passes: float = 0.0
     runs: tuple[CriticalStrength, ...] = ()
+    masked: bool = False
 
 
 def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tuple[float, float, float]:
@@ -110,4 +114,5 @@ def summary(runs: Sequence[CriticalStrength]) -> CriticalStrength:
         sum(run.passes for run in runs),
         sum(run.clean_passes for run in runs),
         tuple(runs),
+        any(run.masked for run in runs),
     )

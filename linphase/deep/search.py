@@ -37,6 +37,8 @@ AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 3.0
 """Side by side: strengths of a stack in units of the start, and the factor to the next stack."""
 TRIES = 8
 """Strengths or stacks before a search gives up: factors of 1e14 and 2,000."""
+MASKED = 1.5
+"""Loss under the recipe's attack over that under a weaker one, from which on the weaker is blind."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
 
@@ -53,16 +55,19 @@ class Tuning:
         passes of a run from scratch by PGD-5 or more. ε* grows with the length of training, and a shorter run
         finds a smaller one.
     attack : Attack
-        Its norm is the recipe's. A run follows the loss under this attack: where training by `FGM` overfits
-        catastrophically below the crossing (see `catastrophic_overfitting`), that loss stays low and ε* comes
-        out too large; then ``Tuning(attack=PGD)``.
+        Its norm is the recipe's. With ``follow``, ε follows the loss under this attack. Where training by
+        `FGM` overfits catastrophically below the crossing (see `catastrophic_overfitting`), that loss stays
+        low, and ε would come out too large: if in the end the loss under the recipe's attack is 1.5 times as
+        large, on some examples, the run is repeated by the recipe's attack, and the result says so
+        (``masked``).
     follow : bool
         One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
         ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
     strengths : tuple of float
         In units of the attack-only root on a few examples; with ``follow`` the first is where ε starts.
     examples : int
-        How many of the training examples say where the clean model's attacked loss is about R.
+        How many of the training examples say where the clean model's attacked loss is about R, and whether a
+        followed attack is blind.
     lr : float
         Rate, as a share of the recipe's; falls at the recipe's milestones.
     """
@@ -182,13 +187,14 @@ class Search:
         unit = about.eps_star
         if not 0 < unit < np.inf:
             return trail.result("finetune", unit, about.lower, about.upper)
-        recipe = tuning.recipe(self.recipe)
         if tuning.follow:
-            start = tuning.strengths[0] * unit
-            tracker = Tracker(trail.target, start, least=min(start, unit / 10))
-            self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail, tracker)
+            model, tracker = self._follow(tuning, unit, trail)
+            masked = self._blind(tuning.attack, model, tracker.mean, tuning.examples, trail)
+            if masked:
+                _, tracker = self._follow(replace(tuning, attack=self.recipe.attack), unit, trail)
             trail.add(Point(tracker.mean, tracker.loss))
-            return trail.result("finetune", tracker.mean, 0.0, np.inf)
+            return replace(trail.result("finetune", tracker.mean, 0.0, np.inf), masked=masked)
+        recipe = tuning.recipe(self.recipe)
         for strength in tuning.strengths:
             run = self._train(copy.deepcopy(self.clean.model), recipe, strength * unit, trail)
             trail.add(Point(strength * unit, float(run.at_best("train_loss")), run))
@@ -259,19 +265,40 @@ class Search:
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
 
+    def _follow(self, tuning: Tuning, unit: float, trail: _Trail) -> tuple[nn.Module, Tracker]:
+        """Train the clean model while ε follows its crossing."""
+        start = tuning.strengths[0] * unit
+        tracker = Tracker(trail.target, start, least=min(start, unit / 10))
+        model = copy.deepcopy(self.clean.model)
+        self._train(model, tuning.recipe(self.recipe), 0.0, trail, tracker)
+        return model, tracker
+
+    def _blind(self, attack: Attack, model: nn.Module, eps: float, examples: int, trail: _Trail) -> bool:
+        """Tell whether a network resists a weaker attack than the recipe's, and not that one."""
+        own = self.recipe.attack
+        steps = [a.steps * a.restarts for a in (attack, own)]
+        if steps[0] >= steps[1]:
+            return False
+        data = self.data.subset(min(examples, self.data.n), self.seed)
+        weak, strong = (self._score(model, eps, data, by=a) for a in (replace(attack, norm=own.norm), own))
+        trail.passes += (2 + sum(steps)) * data.n / self.data.n
+        return strong > MASKED * weak
+
     def _scale(self) -> float:
         """A small strength to begin a bracket with: a hundredth of the box, or of the inputs' spread."""
         if self.data.bounds is not None:
             return 0.01 * (self.data.bounds[1] - self.data.bounds[0])
         return 0.01 * float(self.data.x.double().std())
 
-    def _score(self, model: nn.Module, eps: float, data: Data, *, test: bool = False) -> float:
+    def _score(
+        self, model: nn.Module, eps: float, data: Data, *, test: bool = False, by: Attack | None = None
+    ) -> float:
         recipe = self.recipe
         data = data.to(data.x.device, recipe.dtype)
         x, y = (data.x_test, data.y_test) if test else (data.x, data.y)
         return float(
             score(
-                model, x, y, eps, recipe.judging, recipe.judge, data.bounds,
+                model, x, y, eps, by or recipe.judging, recipe.judge, data.bounds,
                 recipe.test_batch_size, self.seed, recipe.forward_of(model),
             ).loss
         )  # fmt: skip
