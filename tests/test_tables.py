@@ -38,6 +38,7 @@ def planted(exponent_n, exponent_width, rng, attack=0.6, tuned=1.0, cost=0.03):
             noisy = np.exp(0.1 * rng.standard_normal(10))
             for name in ("follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
                 values[f"eps {name}"] = tuned * eps * noisy
+                values[f"masked {name}"] = np.zeros(10, dtype=bool)
             for name in ("scratch", "attack-only", "follow", "FGM,1", "FGM,3", "PGD,1", "PGD,3"):
                 share = 1.0 if name == "scratch" else cost * np.exp(0.01 * rng.standard_normal(10))
                 values |= {

@@ -38,6 +38,10 @@ def report(results: Results, options: Options) -> Report:
         for method in METHODS:
             keys = {"experiment": f"eps*, {method}"} | keys_of(cell)
             rows.append(summary(cell.values[f"eps {method}"], **keys))
+        repeated = cell.values["masked follow"]
+        counts = {"estimate": int(repeated.sum()), "replicates": repeated.size}
+        keys = {"experiment": "seeds followed again by the recipe's attack"} | keys_of(cell) | {"paper": None}
+        rows.append(keys | counts)
     for norm in dict.fromkeys(cell.setting["norm"] for cell in cells):
         own = [cell for cell in cells if cell.setting["norm"] == norm]
         scratch = join(own, "eps scratch")

@@ -30,9 +30,10 @@ METHODS = ("scratch", "attack-only", *TUNINGS)
 def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local) -> dict[str, np.ndarray]:
     """ε* by each method with its cost, R, and the runs from scratch behind them; a seed a row.
 
-    Arrays: ``eps METHOD``, ``passes METHOD``, ``seconds METHOD``, ``target``, ``clean_passes``, ``eps
-    evaluated`` (from scratch, by the training loss evaluated again), and (replicates, `POINTS`) by strength
-    ``trace_eps``, ``trace_loss``, ``trace_evaluated``, ``trace_epoch`` and ``trace_COLUMN``.
+    Arrays: ``eps METHOD``, ``passes METHOD``, ``seconds METHOD``, ``masked METHOD``, ``target``,
+    ``clean_passes``, ``eps evaluated`` (from scratch, by the training loss evaluated again), and (replicates,
+    `POINTS`) by strength ``trace_eps``, ``trace_loss``, ``trace_evaluated``, ``trace_epoch`` and
+    ``trace_COLUMN``.
     """
     rows = [_one(setting, k, seed, local) for k in replicates]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -62,7 +63,7 @@ def _row(found: Mapping[str, deep.CriticalStrength]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for method, result in found.items():
         row |= {f"eps {method}": result.eps_star, f"passes {method}": result.passes}
-        row |= {f"seconds {method}": result.seconds}
+        row |= {f"seconds {method}": result.seconds, f"masked {method}": result.masked}
     scratch = found["scratch"]
     row |= {"target": scratch.target, "clean_passes": scratch.clean_passes}
     points = scratch.trace
