@@ -214,6 +214,8 @@ def test_a_strength_that_some_seeds_do_not_reach_has_its_median(rng, tmp_path):
               and "over" not in r["experiment"]]  # fmt: skip
     assert row["estimate"] == np.inf
     assert row["experiment"].endswith(f"median ({SEEDS // 2 + 1} of {SEEDS} infinite)")
+    (row,) = [r for r in rows if r.get("training") == "FGSM" and r["experiment"] == "last stable eps"]
+    assert "se" not in row  # all seeds agree on a strength of the grid
 
 
 def test_sizes_are_decided_one_by_one(rng, tmp_path):

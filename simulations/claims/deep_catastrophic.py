@@ -150,11 +150,15 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
 
 
 def _strength(values: np.ndarray, **keys: Any) -> dict[str, Any]:
-    """A row with the mean over seeds; with the median where some are infinite, which then are no failures."""
-    finite = values[np.isfinite(values)]
-    if finite.size == values.size:
+    """A row with the mean over seeds; with the median where some are infinite, which then are no failures.
+
+    Seeds that agree on a strength of the grid have no spread, and say nothing within its spacing.
+    """
+    infinite = int((~np.isfinite(values)).sum())
+    if not infinite and np.ptp(values) > 0:
         return entry(values, **keys)
-    keys["experiment"] += f", median ({values.size - finite.size} of {values.size} infinite)"
+    if infinite:
+        keys["experiment"] += f", median ({infinite} of {values.size} infinite)"
     return keys | {"estimate": float(np.median(values)), "replicates": values.size, "failures": 0}
 
 
