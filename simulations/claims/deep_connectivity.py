@@ -209,8 +209,10 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
         for index, (name, label) in enumerate(labels.items()):
             columns = [np.maximum(data[f"{name}{end}"], 0) for end in ("", "_low", "_high")]
             plotting.band(left, data["multiple"], *columns, label, index)
-        columns = [data[f"asymmetry{end}"] for end in ("", "_low", "_high")]
-        plotting.band(right, data["multiple"], *columns, "", 1)
+        for index, (name, window) in enumerate(WINDOWS.items(), start=len(labels)):
+            if name in data:  # figure data of an earlier run may have one window only
+                columns = [data[f"{name}{end}"] for end in ("", "_low", "_high")]
+                plotting.band(right, data["multiple"], *columns, f"window {window:g}", index)
         for ax in (left, right):
             plotting.threshold(ax, 1.0)
             ax.set(xlabel=r"$\epsilon/\epsilon^*$")
