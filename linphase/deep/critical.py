@@ -5,7 +5,8 @@ loss of the model trained at ε (definition of Xing, Song and Cheng, with cross-
 
 scratch
     L(ε) from training anew at a few ε, refined around the crossing; where L falls for the noise of training,
-    of its isotonic regression (see `linphase.deep.crossing`).
+    of its isotonic regression (see `linphase.deep.crossing`). Where training fails from some ε on, ε* is
+    where it ends: the trace shows a last loss like that of guessing.
 finetune
     L(ε) from adversarial training of the clean model.
 attack-only
@@ -74,7 +75,8 @@ def critical_strength(
     trained : Module, optional
         A clean model to start from, for "finetune" and "attack-only"; then only one seed makes sense.
     tuning : Tuning, optional
-        Of "finetune"; its defaults follow ε through half a schedule or a whole one, by FGM.
+        Of "finetune"; its defaults follow ε through half a schedule or a whole one, by FGM, and again by the
+        recipe's attack where FGM proves blind.
     train_loss : {"running", "evaluated"}
         Which of the two training losses of a `History` is L for "scratch"; the paper's is the running one.
         "finetune" takes the running one while it trains, "attack-only" evaluates.
