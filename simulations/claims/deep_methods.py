@@ -113,7 +113,7 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             ax.axhline(1.0, color="black", linewidth=0.7)
             plotting.log_axes(ax, "y")
             ball = {"linf": r"$L_\infty$", "l2": r"$L_2$"}[norm]
-            ax.set(xlabel=rf"passes, % of those of scratch ({ball})", xlim=(0, None))
+            ax.set(xlabel=rf"passes, % of those of scratch ({ball})", xlim=(0, 108 * data["cost"].max()))
         axes[0].set_ylabel(r"$\epsilon^*$ / $\epsilon^*$ from scratch")
         if len(norms) > 1:
             plotting.letters(axes)
