@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import columns_of, join, keys_of, log_ratio, summary
+from claims.deep_cells import columns_of, join, keys_of, log_ratio, open_if_lost, summary
 from claims.deep_sets import Net, nets, seeds_of, setting
 from claims.deep_strength import METHODS, TUNINGS, block
 from linphase import evidence, plotting
@@ -89,7 +89,7 @@ def _claim(cells: Sequence[Cell], norm: str, method: str, share: evidence.Estima
         if error is None:
             return None
         network = f"log ratio, width {s['width']}, n = {s['n']}"
-        parts.append(evidence.equivalent(network, says, error, 0.0, MARGIN))
+        parts.append(open_if_lost(evidence.equivalent(network, says, error, 0.0, MARGIN)))
     parts.append(evidence.below("share of the passes", says, share, COST))
     # On digits the short runs find too small an eps*: a finding, made on the first run.
     short = method != "follow" and cells[0].setting["dataset"] == "digits"

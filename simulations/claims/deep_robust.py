@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import keys_of, log_ratio, summary
+from claims.deep_cells import keys_of, log_ratio, open_if_lost, summary
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
 from linphase import evidence
@@ -46,8 +46,10 @@ def compare(results: Results) -> tuple[list[dict[str, Any]], list[evidence.Claim
         ratio = log_ratio(values, plain)
         if ratio is not None:
             rows.append(row(ratio, experiment=f"log(eps* {loss} / cross-entropy)", **keys_of(cell)))
-            little.append(evidence.equivalent(f"{loss}, log ratio", LITTLE, ratio, 0.0, float(np.log(2))))
-            more.append(evidence.above(f"{loss}, log ratio", RAISE, ratio, 0.0))
+            name = f"{loss}, log ratio"
+            near = evidence.equivalent(name, LITTLE, ratio, 0.0, float(np.log(2)))
+            little.append(open_if_lost(near))
+            more.append(open_if_lost(evidence.above(name, RAISE, ratio, 0.0)))
     if len(little) < len(LOSSES):
         return rows, []
     # On digits they lower it: a finding, made on the first run.

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from claims import deep_robust, deep_schedule
-from claims.deep_cells import columns_of, finite, interval, join, keys_of, laws, log_ratio, summary
+from claims.deep_cells import (
+    columns_of,
+    finite,
+    interval,
+    join,
+    keys_of,
+    laws,
+    log_ratio,
+    open_if_lost,
+    summary,
+)
 from claims.deep_sets import nets, seeds_of, setting
 from claims.deep_strength import block
 from linphase import asymptotics, evidence, plotting
@@ -41,7 +51,8 @@ def report(results: Results, options: Options) -> Report:
         rows += _at_chance(cell)
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
-    claims = _laws(cells, rows) + _bound(cells, rows) + _customary(cells, options)
+    claims = [open_if_lost(claim) for claim in _laws(cells, rows) + _bound(cells, rows)]
+    claims += _customary(cells, options)
     for part in (deep_schedule, deep_robust):
         more_rows, more_claims = part.compare(results)
         rows, claims = rows + more_rows, claims + more_claims
