@@ -315,6 +315,17 @@ def test_trades_and_mart_are_judged_by_cross_entropy(loss):
     assert 0 < search.finetune().eps_star < np.inf
 
 
+def test_the_level_can_be_given():
+    """R of another loss's clean model, say; for a model that is given as well."""
+    own = Search(factory, blobs(), SMALL)
+    other = Search(factory, blobs(), SMALL, target=1.2 * own.clean.target)
+    assert other.clean.target == 1.2 * own.clean.target
+    assert other.attack_only().eps_star > own.attack_only().eps_star
+    assert Search(factory, blobs(), SMALL, trained=own.clean.model, target=0.7).finetune().target == 0.7
+    with pytest.raises(ValueError, match="target must be positive and finite, got -1"):
+        Search(factory, blobs(), SMALL, target=-1)
+
+
 def test_the_cost_of_a_method_holds_all_it_used():
     """Whether or not another method has paid for it."""
     first = Search(factory, blobs(), SMALL)

@@ -113,8 +113,9 @@ class Clean:
 class Search:
     """One seed's network and data; its three methods share the clean model and the attack-only root.
 
-    Arguments are those of `critical_strength`. Each method returns a result that bears the whole cost of what
-    it used but for the clean model, whether or not another method has paid for it already.
+    Arguments are those of `critical_strength`; ``target`` is R where it is not that of the recipe's own clean
+    model, as for losses that are compared at one level. Each method returns a result that bears the whole
+    cost of what it used but for the clean model, whether or not another method has paid for it already.
     """
 
     def __init__(
@@ -129,10 +130,13 @@ class Search:
         tolerance: float = 1e-3,
         checkpoints: Path | None = None,
         report: Report | None = None,
+        target: float | None = None,
     ) -> None:
+        if target is not None:
+            check_positive("target", target)
         self.model_factory, self.data, self.recipe, self.seed = model_factory, data, recipe, seed
         self.trained, self.train_loss, self.tolerance = trained, train_loss, tolerance
-        self.folder, self.report = checkpoints, report
+        self.folder, self.report, self.target = checkpoints, report, target
 
     def scratch(
         self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
@@ -214,11 +218,11 @@ class Search:
             model = copy.deepcopy(self.trained).to(self.data.x.device, self.recipe.dtype)
             data = self.data.to(self.data.x.device, self.recipe.dtype)
             check_fit(model, data.x, data.y, self.recipe.loss)
-            target = self._score(model, 0.0, data, test=True)
+            target = self.target or self._score(model, 0.0, data, test=True)
             return Clean(model, target, Point(0.0, self._score(model, 0.0, data)), 0.0)
         model = build(self.model_factory, self.seed)
         run = self._train(model, self.recipe, 0.0)
-        target = float(run.at_best("clean_test_loss"))
+        target = self.target or float(run.at_best("clean_test_loss"))
         return Clean(model, target, Point(0.0, self._loss(run), run), run.passes)
 
     @cached_property

@@ -145,9 +145,10 @@ def draw(figures: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
             plotting.band(left, epoch[shown], *(column[shown] for column in columns), label, index)
             ends = ([column[last].mean()] for column in columns)
             plotting.points(right, [multiple], *ends, "", index)
-        for ax in (left, right):
-            ax.axhline(1.0, color="black", linewidth=0.7, zorder=1)
-            ax.axhspan(1 - MARGIN, 1 + MARGIN, color="0.92", linewidth=0, zorder=0)
+        clean = data["ratio_0"][last].mean()
+        left.axhline(1.0, color="black", linewidth=0.7, zorder=1)
+        right.axhline(clean, color="black", linewidth=0.7, zorder=1)
+        right.axhspan(clean - MARGIN, clean + MARGIN, color="0.92", linewidth=0, zorder=0)
         left.set(xlabel="epoch", ylabel="gap / gap after the first decay")
         left.locator_params("x", integer=True)
         right.set(xlabel=r"$\epsilon/\epsilon^*$")

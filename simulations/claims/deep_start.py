@@ -49,8 +49,8 @@ class Start:
         label = f"{setting['network']} {setting['width']}, n = {setting['n']}, seed {replicate}"
         self.report = None if self.small else (lambda line: to_stderr(f"{label}: {line}"))
 
-    def search(self, **changes: Any) -> deep.Search:
-        """Return the search, by the recipe with changes."""
+    def search(self, target: float | None = None, train_loss: str = "running", **changes: Any) -> deep.Search:
+        """Return the search, by the recipe with changes; R is that of its clean model unless it is given."""
         return deep.Search(
             self.new,
             self.data,
@@ -59,6 +59,8 @@ class Start:
             tolerance=1e-3 if self.small else 1e-2,
             checkpoints=self.folder,
             report=self.report,
+            train_loss=train_loss,
+            target=target,
         )
 
     def eps_star(self, search: deep.Search) -> float:

@@ -48,6 +48,9 @@ def passes(setting: Mapping[str, Any]) -> float:
 def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) -> dict[str, Any]:
     start = Start("critical-strength", setting, replicate, seed, local)
     search = start.search()
+    if start.recipe.loss != "cross-entropy":
+        # Compared at one level, by the loss evaluated again: MART has another clean model.
+        search = start.search(start.search(loss="cross-entropy").clean.target, "evaluated")
     found = {"attack-only": search.attack_only()}
     for name, tuning in (TUNINGS if setting["tuned"] else {}).items():
         if tuning is not None and name.startswith("PGD"):
