@@ -98,7 +98,7 @@ def report(results: Results, options: Options) -> Report:
     traces = [list(zip(grid, losses, strict=True)) for losses in values["train_loss"]]
     stars = np.array([crossing(trace, r)[0] for trace, r in zip(traces, target, strict=True)])
     rows.append(summary(stars, experiment="eps*, linear interpolation", paper=_paper_star(cell.setting)))
-    line = {"target": np.array([target.mean()]), "eps": np.array([float(np.median(stars))])}
+    line = {"target": np.array([target.mean()]), "eps": np.array([rows[-1]["estimate"]])}
     claims = _claims(grid, values["train_loss"], target) if target.size > 1 else []
     return Report(rows, claims, {"critical_losses": columns_of(points), "critical_crossing": line})
 
