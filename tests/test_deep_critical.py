@@ -416,6 +416,7 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
         ({"lr": -1.0}, "lr must be positive"),
         ({"strengths": ()}, r"strengths must be positive numbers, got \(\)"),
         ({"strengths": (0.0,)}, r"strengths must be positive numbers, got \(0.0,\)"),
+        ({"strengths": (np.inf,)}, r"strengths must be positive numbers, got \(inf,\)"),
     ],
 )
 def test_bad_tuning_has_its_sentence(arguments, sentence):

@@ -13,12 +13,13 @@ from linphase.deep.history import History
 from linphase.deep.models import mlp, mnist_cnn, preact_resnet18, wide_resnet34
 from linphase.deep.plane import Plane, loss_plane
 from linphase.deep.recipe import Recipe
-from linphase.deep.search import Search, Tuning
+from linphase.deep.search import Search
 from linphase.deep.sources import ChecksumError
 from linphase.deep.stack import Stack
 from linphase.deep.surface import recompute_batch_norm
 from linphase.deep.tracking import Tracker
 from linphase.deep.training import DivergenceError, train
+from linphase.deep.tuning import Tuning
 
 __all__ = [
     "FGM", "FGM_RANDOM", "PGD", "Attack", "CatastrophicOverfitting", "CheckpointError", "ChecksumError",

@@ -28,8 +28,9 @@ from linphase.deep.checks import check_count, check_positive
 from linphase.deep.crossing import CriticalStrength, summary
 from linphase.deep.data import Data
 from linphase.deep.recipe import Recipe
-from linphase.deep.search import Report, Search, Tuning, build
+from linphase.deep.search import Report, Search, build
 from linphase.deep.stack import Stack
+from linphase.deep.tuning import Tuning
 
 METHODS = ("scratch", "finetune", "attack-only")
 TRAIN_LOSSES = ("running", "evaluated")

@@ -1,0 +1,67 @@
+"""The settings by which the clean model is fine-tuned to find ε*."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from linphase.deep.attacks import FGM, Attack
+from linphase.deep.checks import check_count, check_positive
+from linphase.deep.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the clean model is fine-tuned to find ε*.
+
+    Attributes
+    ----------
+    length : float, optional
+        Epochs of a run, as a share of the recipe's; at least one epoch. By default a tenth for each step of
+        the recipe's attack, but between half a schedule and a whole one: by FGM less than a fifth of the
+        passes of a run from scratch by PGD-5 or more. ε* grows with the length of training, and a shorter run
+        finds a smaller one.
+    attack : Attack
+        Its norm is the recipe's. With ``follow``, ε follows the loss under this attack. Where training by
+        `FGM` overfits catastrophically below the crossing (see `catastrophic_overfitting`), that loss stays
+        low, and ε would come out too large: if in the end the loss under the recipe's attack is 1.5 times as
+        large, on some examples, the run is repeated by the recipe's attack, and the result says so
+        (``masked``).
+    follow : bool
+        One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
+        ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
+    strengths : tuple of float
+        In units of the attack-only root on a few examples; with ``follow`` the first is where ε starts.
+    examples : int
+        How many of the training examples say where the clean model's attacked loss is about R, and whether a
+        followed attack is blind.
+    lr : float
+        Rate, as a share of the recipe's; falls at the recipe's milestones.
+    """
+
+    length: float | None = None
+    attack: Attack = FGM
+    follow: bool = True
+    strengths: tuple[float, ...] = (1.5,)
+    lr: float = 1.0
+    examples: int = 512
+
+    def __post_init__(self) -> None:
+        if self.length is not None:
+            check_positive("length", self.length)
+        check_count("examples", self.examples)
+        check_positive("lr", self.lr)
+        if not self.strengths or not all(0 < strength < math.inf for strength in self.strengths):
+            raise ValueError(f"strengths must be positive numbers, got {self.strengths}")
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe of a run; without a warm-up, as its loss is to be of one ε."""
+        length = self.length or min(1.0, max(0.5, recipe.attack.steps * recipe.attack.restarts / 10))
+        return recipe.but(
+            attack=replace(self.attack, norm=recipe.attack.norm),
+            epochs=max(1, round(length * recipe.epochs)),
+            lr=self.lr * recipe.lr,
+            eps_warmup=0,
+            select="last",
+            monitor=False,
+        )
