@@ -315,6 +315,19 @@ def test_trades_and_mart_are_judged_by_cross_entropy(loss):
     assert 0 < search.finetune().eps_star < np.inf
 
 
+def test_a_run_that_learns_nothing_is_repeated_with_a_longer_warm_up():
+    """At so large an ε that nothing can be learned both stay at guessing; a small one is trained once."""
+    recipe = SMALL.but(epochs=9, eps_warmup=3, lr=0.05)
+    found = Search(factory, blobs(), recipe).scratch((0.01, 0.9), refine=0)
+    assert found.repeated == (0.9,)
+    assert found.passes == pytest.approx(3 * Search(factory, blobs(), recipe).scratch((0.01,), 0).passes)
+    plain = Search(factory, blobs(), recipe.but(eps_warmup=0)).scratch((0.01, 0.9), refine=0)
+    assert plain.repeated == ()
+    longest = Search(factory, blobs(), recipe.but(eps_warmup=6)).scratch((0.9,), refine=0)
+    assert longest.repeated == ()
+    assert found.trace[-1].loss == longest.trace[-1].loss  # the repeated one
+
+
 def test_the_level_can_be_given():
     """R of another loss's clean model, say; for a model that is given as well."""
     own = Search(factory, blobs(), SMALL)

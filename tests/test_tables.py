@@ -33,6 +33,7 @@ def planted(exponent_n, exponent_width, rng, attack=0.6, tuned=1.0, cost=0.03):
             values |= {"target": np.full(10, 0.3)}
             factors = np.array([0.5, 1.0, 2.0])  # of ε*, where the loss crosses R
             values |= {"trace_eps": eps[:, None] * factors, "trace_loss": np.outer(np.full(10, 0.3), factors)}
+            values["repeated"] = np.zeros(10, dtype=int)
             values["trace_train_accuracy"] = np.full((10, 3), 0.9)
             setting = {"dataset": "digits", "network": "mlp", "width": width, "n": n, "epochs": 60}
             noisy = np.exp(0.1 * rng.standard_normal(10))

@@ -5,8 +5,8 @@ loss of the model trained at ε (definition of Xing, Song and Cheng, with cross-
 
 scratch
     L(ε) from training anew at a few ε, refined around the crossing; where L falls for the noise of training,
-    of its isotonic regression (see `linphase.deep.crossing`). Where training fails from some ε on, ε* is
-    where it ends: the trace shows a last loss like that of guessing.
+    of its isotonic regression (see `linphase.deep.crossing`). Where training fails from some ε on, with a
+    longer warm-up too, ε* is where it ends: the trace shows a last loss like that of guessing.
 finetune
     L(ε) from adversarial training of the clean model.
 attack-only

@@ -50,6 +50,9 @@ class CriticalStrength:
     masked : bool
         Following by a weaker attack than the recipe's ended with a network that resists that attack alone,
         and was repeated by the recipe's. Over several seeds, whether any was.
+    repeated : tuple of float
+        Strengths at which training from scratch, with a warm-up, stayed at the loss of guessing, and was
+        repeated with a longer one. Over several seeds those of all.
     """
 
     eps_star: float
@@ -63,6 +66,7 @@ class CriticalStrength:
     clean_passes: float = 0.0
     runs: tuple[CriticalStrength, ...] = ()
     masked: bool = False
+    repeated: tuple[float, ...] = ()
 
 
 def crossing(trace: Sequence[tuple[float, float] | Point], target: float) -> tuple[float, float, float]:
@@ -115,4 +119,5 @@ def summary(runs: Sequence[CriticalStrength]) -> CriticalStrength:
         sum(run.clean_passes for run in runs),
         tuple(runs),
         any(run.masked for run in runs),
+        tuple(eps for run in runs for eps in run.repeated),
     )

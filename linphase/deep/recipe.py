@@ -43,7 +43,8 @@ class Recipe:
         Weight of the penalty of GradAlign, made to keep one-step training from collapsing; see
         `linphase.deep.alignment`. For one network, not a stack.
     eps_warmup : int
-        Epochs over which ε rises linearly from 0 (SVHN needs it). None of them is selected as the best.
+        Epochs over which ε rises linearly from 0 (SVHN needs it). None of them is selected as the best. A
+        search from scratch repeats a run that nevertheless learns nothing with one of two thirds of them all.
     augment : bool
         Apply the data set's own augmentation.
     select : {"best", "last"}

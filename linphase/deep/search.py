@@ -38,6 +38,8 @@ AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 3.0
 """Side by side: strengths of a stack in units of the start, and the factor to the next stack."""
 TRIES = 8
 """Strengths or stacks before a search gives up: factors of 1e14 and 2,000."""
+LONGER, CHANCE = 2 / 3, 0.98
+"""Of the schedule, a longer warm-up; of log(classes), the loss from which on nothing was learned."""
 MASKED = 1.5
 """Loss under the recipe's attack over that under a weaker one, from which on the weaker is blind."""
 INSIDE = 4
@@ -94,8 +96,7 @@ class Search:
                 history = self._train(model, self.recipe, torch.tensor(strengths, dtype=torch.float64), trail)
                 runs = [history.member(k) for k in range(len(strengths))]
             else:
-                models = (build(self.model_factory, self.seed) for _ in strengths)
-                runs = [self._train(m, self.recipe, e, trail) for m, e in zip(models, strengths, strict=True)]
+                runs = [self._from_scratch(eps, trail) for eps in strengths]
             for eps, run in zip(strengths, runs, strict=True):
                 trail.add(Point(float(eps), self._loss(run), run))
 
@@ -213,6 +214,18 @@ class Search:
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
 
+    def _from_scratch(self, eps: float, trail: _Trail) -> History:
+        """Train at a strength, and if ε rose too fast for anything to be learned, with a longer warm-up."""
+        recipe, longer = self.recipe, round(LONGER * self.recipe.epochs)
+        run = self._train(build(self.model_factory, self.seed), recipe, eps, trail)
+        if 0 < recipe.eps_warmup < longer and recipe.judge.name == "cross-entropy":
+            classes = float(self.data.classes or np.inf)
+            if float(run.at_best("train_loss")) >= CHANCE * np.log(classes):
+                recipe = recipe.but(eps_warmup=longer)
+                run = self._train(build(self.model_factory, self.seed), recipe, eps, trail)
+                trail.repeated.append(float(eps))
+        return run
+
     def _follow(self, tuning: Tuning, unit: float, trail: _Trail) -> tuple[nn.Module, Tracker]:
         """Train the clean model while ε follows its crossing."""
         start = tuning.strengths[0] * unit
@@ -283,7 +296,7 @@ class _Trail:
     def __init__(self, clean: Clean) -> None:
         self.target, self.clean_passes = clean.target, clean.passes
         self.points, self.passes, self.seconds = [clean.point], 0.0, 0.0
-        self.start = time.perf_counter()
+        self.start, self.repeated = time.perf_counter(), list[float]()
 
     def add(self, point: Point) -> None:
         self.points = sorted([*self.points, point], key=lambda p: p.eps)
@@ -307,6 +320,7 @@ class _Trail:
             self.seconds + time.perf_counter() - self.start,
             self.passes,
             self.clean_passes,
+            repeated=tuple(sorted(self.repeated)),
         )
 
 

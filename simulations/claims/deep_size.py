@@ -93,6 +93,7 @@ def _at_chance(cell: Cell) -> list[dict[str, Any]]:
     ends &= np.isfinite(beyond.min(axis=1))
     counts = {
         "runs from scratch that stayed at chance": (stuck.sum(), attacked.sum()),
+        "runs repeated with a longer warm-up": (cell.values["repeated"].sum(), attacked.sum()),
         "seeds whose next strength above eps* stayed at chance": (ends.sum(), star.size),
     }
     named = keys_of(cell) | {"paper": None}

@@ -31,9 +31,9 @@ def block(setting: Mapping[str, Any], replicates: range, seed: int, local: Local
     """ε* by each method with its cost, R, and the runs from scratch behind them; a seed a row.
 
     Arrays: ``eps METHOD``, ``passes METHOD``, ``seconds METHOD``, ``masked METHOD``, ``target``,
-    ``clean_passes``, ``eps evaluated`` (from scratch, by the training loss evaluated again), and (replicates,
-    `POINTS`) by strength ``trace_eps``, ``trace_loss``, ``trace_evaluated``, ``trace_epoch`` and
-    ``trace_COLUMN``.
+    ``clean_passes``, ``repeated`` (runs with a longer warm-up), ``eps evaluated`` (from scratch, by the
+    training loss evaluated again), and (replicates, `POINTS`) by strength ``trace_eps``, ``trace_loss``,
+    ``trace_evaluated``, ``trace_epoch`` and ``trace_COLUMN``.
     """
     rows = [_one(setting, k, seed, local) for k in replicates]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -69,6 +69,7 @@ def _row(found: Mapping[str, deep.CriticalStrength]) -> dict[str, Any]:
         row |= {f"seconds {method}": result.seconds, f"masked {method}": result.masked}
     scratch = found["scratch"]
     row |= {"target": scratch.target, "clean_passes": scratch.clean_passes}
+    row["repeated"] = len(scratch.repeated)
     points = scratch.trace
     histories = [point.history for point in points if point.history is not None]
     evaluated = [float(history.evaluated_loss) for history in histories]
