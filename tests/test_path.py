@@ -11,7 +11,7 @@ def draw(n, d, seed=0):
     return lp.GaussianDesign(n, d).sample(lp.stream(seed, "path", n, d))
 
 
-def agrees(X, y, path):
+def check_agreement(X, y, path):
     """The path is certified, and its losses are those of single solves."""
     assert path.rel_gaps.max() <= 1e-10
     for eps, loss in zip(path.eps, path.losses, strict=True):
@@ -56,7 +56,7 @@ def test_path_takes_any_increasing_grid():
 @pytest.mark.parametrize(("n", "d"), [(50, 6), (20, 30)])
 def test_path_takes_few_and_distant_points(n, d, grid):
     X, y = draw(n, d, 4)
-    agrees(X, y, lp.solve_path(X, y, grid))
+    check_agreement(X, y, lp.solve_path(X, y, grid))
 
 
 def test_newton_steps_need_no_cold_start_on_the_default_grid(monkeypatch):
@@ -92,7 +92,7 @@ def test_what_is_missed_is_found_another_way(monkeypatch, spoil):
         monkeypatch.setattr(module.kernel, "follow", lambda *a: (0, 0))
     if spoil == "all":
         monkeypatch.setattr(module, "_trace", lambda *a: 0)
-    agrees(X, y, lp.solve_path(X, y, n_eps=8))
+    check_agreement(X, y, lp.solve_path(X, y, n_eps=8))
 
 
 def defects():
@@ -119,8 +119,10 @@ def defects():
 @pytest.mark.parametrize("case", list(defects()), ids=lambda case: case[0])
 def test_paths_of_defective_data_are_certified(case):
     _, X, y = case
-    agrees(X, y, lp.solve_path(X, y, n_eps=25))
-    agrees(X, y, lp.solve_path(X, y, [0.0, *(lp.zero_radius(X, y) * np.array([1e-5, 0.4, 0.99, 2.0]))]))
+    check_agreement(X, y, lp.solve_path(X, y, n_eps=25))
+    check_agreement(
+        X, y, lp.solve_path(X, y, [0.0, *(lp.zero_radius(X, y) * np.array([1e-5, 0.4, 0.99, 2.0]))])
+    )
 
 
 def test_nothing_to_explain():

@@ -229,6 +229,19 @@ def test_an_eps_star_below_a_failed_run_is_counted(scripts, tmp_path):
     assert {row["replicates"] for row in counted} == {10}
 
 
+def test_other_schedules_are_tried_on_the_seeds_of_the_usual_one(scripts, tmp_path):
+    from claims import deep_schedule
+    from claims.deep_sets import nets
+
+    options = Options(tmp_path, own=OWN | {"dataset": "mnist", "sizes": "small"})
+    (experiment,) = deep_schedule.experiments(options)
+    (net,) = [n for n in nets(options) if (n.width, n.n) == (128, 3000)]
+    assert [s["epochs"] for s in experiment.settings] == list(deep_schedule.LENGTHS["mnist"])
+    assert {(s["width"], s["n"]) for s in experiment.settings} == {(128, 3000)}
+    assert {experiment.replicates(s, None) for s in experiment.settings} == {net.seeds}
+    assert deep_schedule.experiments(Options(tmp_path, own=OWN)) == []
+
+
 def test_small_sizes_leave_out_the_largest(scripts, tmp_path):
     import table3
     from claims.deep_sets import nets

@@ -5,7 +5,7 @@ when it leaves that regime, and the penalty
 
     λ (1 − mean cos(∇ₓ ℓ(x), ∇ₓ ℓ(x + η))),   η uniform in the ball, x + η clipped to the box,
 
-holds it there (Andriushchenko and Flammarion, NeurIPS 2020, who do not clip: no image lies outside).
+holds it there (Andriushchenko and Flammarion, NeurIPS 2020, whose code does not clip).
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def critical_strength(
     """
     _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
     check_positive("tolerance", tolerance)
-    if side_by_side:
+    if side_by_side and method == "scratch":
         Stack(build(model_factory, seeds[0]), 1)  # refuses batch norm before anything is trained
     runs = []
     for seed in seeds:

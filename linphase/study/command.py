@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
 def _options(study: Study, argv: Sequence[str] | None) -> tuple[Options, bool]:
     """Return the options, and whether the run is to be dry."""
     out, quick_out = Path("out") / study.name, Path("out") / f"{study.name}-quick"
-    kind = "-".join(study.variants[:1]).upper()
+    kind = "".join(study.variants[:1]).upper()
     shown = ", or ".join(str(folder / kind) for folder in (out, quick_out))
     parser = _Parser(description=study.about, allow_abbrev=False)
     add = parser.add_argument
