@@ -17,19 +17,21 @@ from linphase.deep import Attack, Stack, Tracker, train  # noqa: E402
 pytestmark = pytest.mark.usefixtures("torch_state")
 
 PROCESS = """
-import importlib.util, sys
+import importlib.util, sys, warnings
 import torch
 from linphase.deep import distributed
 
 sys.path.insert(0, {here!r})
 torch.set_num_threads(1)
+warnings.simplefilter("error", FutureWarning)
 spec = importlib.util.spec_from_file_location("tests_of_processes", {file!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 device = distributed.join()
 assert (device.type, distributed.world()) == ("cpu", 2)
 module.distributed_runs({folder!r}, distributed.rank())
-torch.distributed.destroy_process_group()
+distributed.leave()
+assert distributed.world() == 1
 """
 
 

@@ -4,13 +4,17 @@ Every process holds the whole data and draws for whole batches, then takes its o
 not depend on how many there are, up to rounding and the batches that batch norm sees. With one process, or
 none started, all functions here do nothing.
 
-    torchrun --standalone --nproc-per-node 4 script.py     # whose first line of work is ``device = join()``
+    torchrun --standalone --nproc-per-node 4 script.py
+
+whose first line of work is ``device = join()`` and whose last one is ``leave()``.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +33,17 @@ def join() -> torch.device:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not group.is_initialized():
         group.init_process_group("nccl" if cuda else "gloo")
     return torch.device("cuda", local) if cuda else torch.device("cpu")
+
+
+def leave() -> None:
+    """Wait for the other processes and leave the group, as the last work of a script.
+
+    A thread of gloo's may still hold tensors of the last reduction, and if Python ends before it lets go of
+    them the process aborts; waiting for the others lets that thread have its turn.
+    """
+    if group.is_available() and group.is_initialized():
+        group.barrier()
+        group.destroy_process_group()
 
 
 def world() -> int:
@@ -72,7 +87,11 @@ def wrap(model: nn.Module) -> nn.Module:
     """
     if world() == 1:
         return model
-    wrapped: nn.Module = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    parallel = nn.parallel.DistributedDataParallel
+    known = inspect.signature(parallel).parameters  # torch 2.13 gave the option another name
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    options: dict[str, Any] = {option: False}
+    wrapped: nn.Module = parallel(model, **options)
     return wrapped
 
 
