@@ -1,6 +1,5 @@
-"""Attacks: closed forms, a reference loop, ball and box, starts, restarts, modes, stacks, bad input."""
+"""Attacks: closed forms, a reference loop, ball and box, starts, restarts, stacks, bad input."""
 
-import copy
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -16,9 +15,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from linphase.deep import FGM, PGD, Attack, Data, Stack, evaluate, fgm, mlp, pgd  # noqa: E402
+from linphase.deep import FGM, PGD, Attack, Stack, fgm, mlp, pgd  # noqa: E402
 from linphase.deep.losses import LOSSES, divergence  # noqa: E402
-from linphase.deep.modes import MODES, mode_of  # noqa: E402
 
 NORMS = ("linf", "l2")
 every_norm = pytest.mark.parametrize("norm", NORMS)
@@ -349,95 +347,6 @@ def test_parameters_and_inputs_get_no_gradient():
         assert not torch.equal(fgm(model, x, y, 0.1), x)
 
 
-# ----------------------------------------------------------------------------------------------------- modes
-
-
-def norms():
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 4))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_who_updates_the_statistics(mode):
-    model, (x, y) = norms(), batch()
-    model[2].eval()  # a module in a mode of its own
-    before, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
-    pgd(model, x, y, 0.1, mode=mode, steps=3)
-    fgm(model, x, y, 0.1, mode=mode)
-    same = all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert same == (mode != "train")
-    assert int(model[1].num_batches_tracked) == (4 if mode == "train" else 0)
-    assert [m.training for m in model.modules()] == modes
-
-
-def test_modes_mean_what_they_say():
-    model = norms()
-    model[2].eval()
-    for mode, expected in {"train": (True, True), "eval": (False, False), "frozen-bn": (False, True)}.items():
-        with mode_of(model, mode):
-            assert (model[1].training, model[2].training) == expected
-        assert model[1].training
-        assert not model[2].training
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_modes_return_after_an_exception(mode):
-    class Breaks(nn.Module):
-        def forward(self, x):
-            raise RuntimeError("broken")
-
-    model = nn.Sequential(norms().eval(), Breaks())
-    model[0][1].train()
-    modes = [m.training for m in model.modules()]
-    with pytest.raises(RuntimeError, match="broken"):
-        fgm(model, *batch(), 0.1, mode=mode)
-    with pytest.raises(RuntimeError, match="broken"):
-        Attack(mode=mode).run(model, *batch(), 0.1)
-    assert [m.training for m in model.modules()] == modes
-
-
-def test_judging_changes_no_model():
-    model, (x, y) = norms(), batch()
-    before = copy.deepcopy(model.state_dict())
-    a = evaluate(model, x, y, 0.1, PGD)
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert model.training
-    b = evaluate(model.eval(), x, y, 0.1, replace(PGD, mode="eval"))
-    assert torch.equal(a.loss, b.loss)
-
-
-# ----------------------------------------------------------------------------------------------- evaluation
-
-
-def test_scores_do_not_depend_on_batches():
-    model, (x, y) = network().double(), batch(50, dtype=torch.float64)
-    whole = evaluate(model, x, y, 0.1, FGM)
-    parts = evaluate(model, x, y, 0.1, FGM, batch_size=7)
-    torch.testing.assert_close(parts.loss, whole.loss, rtol=1e-12, atol=0)
-    assert parts.accuracy == whole.accuracy
-    z = fgm(model, x, y, 0.1, mode="eval")
-    assert float(whole.loss) == pytest.approx(float(cross_entropy(model(z), y).detach()), rel=1e-12)
-    assert float(whole.accuracy) == float((model(z).argmax(1) == y).double().mean())
-    clean = evaluate(model, x, y)
-    assert float(clean.loss) == pytest.approx(float(cross_entropy(model(x), y).detach()), rel=1e-12)
-
-
-def test_scores_share_their_starts():
-    """The same start in units of ε: the score is continuous in ε."""
-    model, (x, y) = network().double(), batch(50, dtype=torch.float64)
-    losses = [float(evaluate(model, x, y, eps, PGD, batch_size=20).loss) for eps in (0.1, 0.1 + 1e-9)]
-    assert 0 < losses[1] - losses[0] < 1e-7
-    assert losses[0] == float(evaluate(model, x, y, 0.1, PGD, batch_size=20).loss)
-    assert losses[0] != float(evaluate(model, x, y, 0.1, PGD, batch_size=20, seed=1).loss)
-
-
-@pytest.mark.parametrize("loss", ["trades", "mart"])
-def test_judged_by_the_plain_loss(loss):
-    model, (x, y) = network(), batch(50)
-    for plan in (FGM, PGD):
-        a = evaluate(model, x, y, 0.1, plan, LOSSES[loss])
-        assert torch.equal(a.loss, evaluate(model, x, y, 0.1, plan).loss)
-
-
 # --------------------------------------------------------------------------------------------------- stacks
 
 
@@ -551,17 +460,3 @@ def test_numbers_of_numpy_are_numbers():
     model, (x, y) = network(), batch()
     a = pgd(model, x, y, np.float32(0.25), steps=np.int64(2), generator=generator())
     assert torch.equal(a, pgd(model, x, y, 0.25, steps=2, generator=generator()))
-
-
-def test_evaluation_refuses_what_attacks_refuse():
-    model, (x, y) = network(), batch()
-    with pytest.raises(ValueError, match=r"x must lie in bounds \[0, 1\]"):
-        evaluate(model, x + 1, y, 0.1, PGD)
-    with pytest.raises(ValueError, match=r"y must lie in the model's classes 0..3"):
-        evaluate(model, x, y + 1, 0.1, PGD)
-    with pytest.raises(ValueError, match="eps must be finite"):
-        evaluate(model, x, y, -0.1, PGD)
-    with pytest.raises(ValueError, match=r"attack must be given where eps is above 0, got eps = 0\.1"):
-        evaluate(model, x, y, 0.1)
-    with pytest.raises(ValueError, match=r"y must lie in 0\.\.3"):
-        Data("toy", x, y + 4, x, y, 4)

@@ -1,6 +1,5 @@
-"""Training: a loop written by hand, the record, schedules, stacks, precision, following ε, bad input."""
+"""Training: a loop written by hand, the record, schedules, stacks, random numbers, bad input."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -313,106 +312,7 @@ def test_one_strength_serves_all_members():
     assert np.array_equal(history.member(0).train_loss, history.member(2).train_loss)
 
 
-# -------------------------------------------------------------------------------------- precision and layout
-
-
-def images(n=30):
-    g = torch.Generator().manual_seed(0)
-    x, y = torch.rand(n, 3, 8, 8, generator=g), torch.randint(3, (n,), generator=g)
-    return Data("images", x, y, x[:20], y[:20], classes=3, augment="crop-flip")
-
-
-def convolutional():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
-
-
-@pytest.mark.parametrize(
-    "changes", [{"precision": "bfloat16"}, {"channels_last": True}, {"precision": "float64"}]
-)
-def test_precision_and_layout_change_little(changes):
-    recipe = RECIPE.but(epochs=3, batch_size=10, lr=0.05, attack=replace(FGM, mode="eval"))
-    plain, other = convolutional(), convolutional()
-    a, b = train(plain, images(), recipe, 0.05), train(other, images(), recipe.but(**changes), 0.05)
-    rtol = 0.02 if changes.get("precision") == "bfloat16" else 1e-4
-    np.testing.assert_allclose(b.train_loss, a.train_loss, rtol=rtol)
-    np.testing.assert_allclose(b.test_loss, a.test_loss, rtol=rtol)
-    assert other[0].weight.dtype == (
-        torch.float64 if changes.get("precision") == "float64" else torch.float32
-    )
-    if "channels_last" in changes:
-        assert other[0].weight.is_contiguous(memory_format=torch.channels_last)
-    if changes.get("precision") == "bfloat16":
-        assert not np.array_equal(b.train_loss, a.train_loss)  # it did compute in less
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on the way to its code generator
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_a_compiled_network_trains_as_it_is(monkeypatch, backend):
-    """Without the code generator, which takes seconds and a C++ compiler; slow: with it."""
-    compiled = []
-
-    def compile_by(model, mode):
-        assert mode is None  # CUDA graphs are for CUDA
-        compiled.append(model)
-        return compiler(model, backend=backend)
-
-    compiler = torch.compile
-    monkeypatch.setattr(torch, "compile", compile_by)
-    recipe = RECIPE.but(epochs=2, attack=Attack(steps=2, mode="eval"))
-    plain, other = network(), network()
-    a, b = train(plain, blobs(), recipe, 0.1), train(other, blobs(), recipe.but(compile=True), 0.1)
-    assert compiled == [other]
-    np.testing.assert_allclose(b.train_loss, a.train_loss, rtol=1e-5)
-    np.testing.assert_allclose(b.test_loss, a.test_loss, rtol=1e-5)
-
-
-class Own(nn.Module):
-    """A network of a user's own: no Sequential, without a length."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = network()
-
-    def forward(self, x):
-        return self.layers(x)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("make", [Own, lambda: Stack(network(), 2)])
-def test_any_network_can_be_compiled(monkeypatch, make):
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    recipe = RECIPE.but(epochs=1)
-    eps = torch.tensor([0.05, 0.1]) if make is not Own else 0.1
-    runs = [train(make(), blobs(), recipe.but(compile=flag), eps) for flag in (False, True)]
-    np.testing.assert_allclose(runs[1].train_loss, runs[0].train_loss, rtol=1e-5)
-    np.testing.assert_allclose(runs[1].evaluated_loss, runs[0].evaluated_loss, rtol=1e-5)
-
-
-def test_a_stack_of_convolutions_ignores_channels_last():
-    eps, recipe = torch.tensor([0.0, 0.1]), RECIPE.but(epochs=1)
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(-3), nn.Linear(4, 3)
-    )
-    runs = [train(Stack(model, 2), images(), recipe.but(channels_last=flag), eps) for flag in (False, True)]
-    np.testing.assert_allclose(runs[1].train_loss, runs[0].train_loss, rtol=1e-5)
-
-
-def test_augmentation_can_be_left_out():
-    recipe = RECIPE.but(epochs=1)
-    runs = [
-        train(convolutional(), data, recipe.but(augment=flag))
-        for data, flag in ((images(), True), (images(), False), (replace(images(), augment=None), True))
-    ]
-    assert runs[0].train_loss != runs[1].train_loss
-    assert runs[1].train_loss == runs[2].train_loss
+# ------------------------------------------------------------------------------------------ random numbers
 
 
 def test_masks_of_dropout_belong_to_seed_and_epoch():
@@ -432,55 +332,6 @@ def test_training_leaves_random_states_alone():
     model, state = normed(), torch.get_rng_state()
     train(model, blobs(), RECIPE.but(epochs=1), 0.1)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-# -------------------------------------------------------------------------------------------------- tracking
-
-
-def test_a_tracker_begins_anew_with_each_run():
-    tracker = Tracker(0.9, 0.05)
-    seen = []
-    for _ in range(2):
-        train(network(), blobs(), RECIPE.but(epochs=2), tracker=tracker)
-        seen.append((tracker.mean, tracker.loss, float(tracker.sums[0])))
-    assert seen[0] == seen[1]
-
-
-def test_a_tracker_moves_towards_the_level():
-    tracker = Tracker(target=2.0, start=0.1, gain=0.05)
-    tracker.observe(torch.tensor(1.0), 0.5)
-    assert float(tracker.eps) == pytest.approx(0.1 * np.exp(0.025))
-    tracker.observe(torch.tensor(3.0), 0.5)
-    assert float(tracker.eps) == pytest.approx(0.1)
-    tracker.observe(torch.tensor(1e6), 0.5)
-    assert float(tracker.eps) == pytest.approx(0.1 * np.exp(-0.2))
-
-
-def test_a_tracker_stays_above_its_least():
-    tracker = Tracker(target=2.0, start=0.1, least=0.09)
-    for _ in range(3):
-        tracker.observe(torch.tensor(1e6), 0.5)
-    assert float(tracker.eps) == 0.09
-    tracker.observe(torch.tensor(1.0), 1.0)
-    assert float(tracker.eps) == pytest.approx(0.09 * np.exp(0.025))
-    assert tracker.mean == 0.09
-
-
-def test_a_tracker_averages_over_its_tail():
-    tracker = Tracker(target=2.0, start=0.1, tail=0.5)
-    for step in range(4):
-        tracker.observe(torch.tensor(2.0 if step < 2 else 1.0), (step + 1) / 4)
-    assert tracker.mean == pytest.approx(0.1 * (1 + np.exp(0.025)) / 2)
-    assert tracker.loss == 1.0
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_the_tail_of_a_short_run_is_not_empty(epochs):
-    for batch_size in (20, None):
-        tracker = Tracker(0.9, 0.05)
-        train(network(), blobs(), RECIPE.but(epochs=epochs, batch_size=batch_size), tracker=tracker)
-        assert 0 < tracker.mean < 1
-        assert np.isfinite(tracker.loss)
 
 
 # ------------------------------------------------------------------------------------------------- bad input
@@ -540,20 +391,6 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
 def test_bad_recipes_have_their_sentence(changes, error, sentence):
     with pytest.raises(error, match=sentence):
         Recipe(**changes)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ((0.0, 0.1), "target must be positive"),
-        ((1.0, 0.0), "start must be positive"),
-        ((1.0, 0.1, 0), "gain must be"),
-        ((1.0, 0.1, 0.05, 0.25, 0.2), r"least must lie in \[0, start = 0.1\], got 0.2"),
-    ],
-)
-def test_bad_trackers_have_their_sentence(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        Tracker(*arguments)
 
 
 def test_a_stack_has_no_batch_norm():
