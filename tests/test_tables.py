@@ -235,9 +235,9 @@ def test_other_schedules_are_tried_on_the_seeds_of_the_usual_one(scripts, tmp_pa
 
     options = Options(tmp_path, own=OWN | {"dataset": "mnist", "sizes": "small"})
     (experiment,) = deep_schedule.experiments(options)
-    (net,) = [n for n in nets(options) if (n.width, n.n) == (128, 3000)]
+    (net,) = [n for n in nets(options) if (n.width, n.n) == (128, 1000)]
     assert [s["epochs"] for s in experiment.settings] == list(deep_schedule.LENGTHS["mnist"])
-    assert {(s["width"], s["n"]) for s in experiment.settings} == {(128, 3000)}
+    assert {(s["width"], s["n"]) for s in experiment.settings} == {(128, 1000)}
     assert {experiment.replicates(s, None) for s in experiment.settings} == {net.seeds}
     assert deep_schedule.experiments(Options(tmp_path, own=OWN)) == []
 

@@ -10,14 +10,14 @@ from claims.deep_strength import block
 from linphase import evidence
 from linphase.study import Cell, Experiment, Options, Results, row
 
-LENGTHS = {"mnist": (15, 30)}
-"""Schedules beside the usual one, for the wide network at n = 3,000, on the seeds of the usual one."""
+LENGTHS = {"mnist": (25, 50)}
+"""Schedules beside the usual one, for the wide network at n = 1,000, on the seeds of the usual one."""
 SAYS = "eps* belongs to a schedule: a longer one fits more and finds a larger eps*"
 
 
 def experiments(options: Options) -> list[Experiment]:
     """The other lengths; the usual one is among the runs of `deep_size`."""
-    net = next((net for net in nets(options) if (net.width, net.n) == (128, 3_000)), None)
+    net = next((net for net in nets(options) if (net.width, net.n) == (128, 1_000)), None)
     lengths = LENGTHS.get(options.own["dataset"], ())
     if net is None or not lengths or options.quick or options.own["epochs"]:
         return []
