@@ -244,6 +244,13 @@ def test_an_interrupted_search_comes_to_the_same(tmp_path, method, options):
     assert [point[:2] for point in found.trace] == [point[:2] for point in whole.trace]
 
 
+def test_the_cost_of_an_interrupted_search_holds_what_its_checkpoints_spare(tmp_path):
+    options = {"grid": (0.1, 0.2), "refine": 0, "checkpoints": tmp_path}
+    for _ in range(2):
+        found = critical_strength(factory, blobs(), SMALL, "scratch", **options)
+        assert found.seconds >= sum(point.history.seconds for point in found.trace if point.eps)
+
+
 def test_methods_of_one_search_share_a_folder(tmp_path):
     """Fine-tuning with the settings of training starts elsewhere and must not be taken for it."""
     recipe = SMALL.but(select="last", monitor=False, attack=FGM)

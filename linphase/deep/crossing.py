@@ -41,8 +41,8 @@ class CriticalStrength:
         R, the clean test loss of the clean model; over several seeds the mean.
     method : str
     seconds, passes : float
-        Cost, without that of the clean model for the methods that start from it: wall time (of this call:
-        what checkpoints spare is not in it), and passes forward and backward over the training data.
+        Cost, without that of the clean model for the methods that start from it: wall time (with that of the
+        training found in checkpoints), and passes forward and backward over the training data.
     clean_passes : float
         Cost of the clean model; 0 if it was given.
     runs : tuple of CriticalStrength

@@ -280,9 +280,11 @@ class Search:
             key = f"{recipe} {torch.as_tensor(eps).tolist()} {tracker}"
             path = self.folder / f"{blake2b(key.encode(), digest_size=8).hexdigest()}.pt"
         model = model.to(self.data.x.device)
+        start = time.perf_counter()
         history = train(model, self.data, recipe, eps, path, self.seed, self.report, tracker)
         if trail is not None:
             trail.passes += history.passes * (len(eps) if isinstance(eps, torch.Tensor) else 1)
+            trail.seconds += max(0.0, history.seconds - (time.perf_counter() - start))  # of an earlier call
         return history
 
     def _loss(self, history: History) -> float:
