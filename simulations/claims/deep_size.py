@@ -214,6 +214,7 @@ def _draw_traces(data: Mapping[str, np.ndarray], folder: Path) -> None:
             if np.isfinite(star := data["eps_star"][chosen][0]):
                 ax.axvline(star, color=color, linewidth=0.7, linestyle=":", zorder=1)
         ax.set(xlabel=rf"$\epsilon$   ($n={n:g}$)", yscale="log", xlim=(0, None))
+        ax.locator_params(axis="x", nbins=6)
     axes[0].set_ylabel("adversarial training loss")
     plain = {"color": "0.35", "linewidth": 0.7, "marker": ""}
     axes[0].plot([], [], **plain, linestyle="-", label="clean test loss $R$")
