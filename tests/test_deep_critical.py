@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from small_runs import Killed  # noqa: E402
 from torch import nn  # noqa: E402
 
 from linphase import deep  # noqa: E402
@@ -212,9 +213,6 @@ def test_a_seed_fixes_the_network_and_leaves_torch_alone():
 )
 def test_an_interrupted_search_comes_to_the_same(tmp_path, method, options):
     whole = critical_strength(factory, blobs(), SMALL, method, **options)
-
-    class Killed(Exception):  # noqa: N818
-        pass
 
     def counting(limit):
         said = []
