@@ -1,9 +1,10 @@
 """Time of an epoch of adversarial training beside a naive loop, and its share of what the machine can do.
 
 ``python benchmarks/training.py [--network mnist-cnn|preact-resnet18|wide-resnet34] [--device cpu|cuda]``
-trains on random images for a few steps. Naive is the loop that tutorials show: batches picked image by image
-by a data loader, an attack that backpropagates into the weights as well, losses moved to the host every step.
-The roofline is the rate of a large matrix product, measured in the same run; flops are counted by torch.
+trains on random images for a few steps, on CUDA for an epoch. Naive is the loop that tutorials show, in
+float32: batches picked image by image by a data loader, an attack that backpropagates into the weights as
+well, losses moved to the host every step. The roofline is the rate of a large matrix product, measured in the
+same run; flops are counted by torch.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from linphase import deep
-from linphase.deep.checks import find_device
+from linphase.deep.checks import describe_device, find_device
 from linphase.deep.models import model
 
 SHAPES = {"mnist-cnn": (1, 28, 28), "preact-resnet18": (3, 32, 32), "wide-resnet34": (3, 32, 32)}
@@ -65,7 +66,7 @@ def matrix_rate(device, dtype):
     size = 8192 if device.type == "cuda" else 1536
     a = torch.randn(size, size, device=device, dtype=dtype)
     a @ a
-    return 2 * size**3 / seconds(lambda: a @ a, device, 5)
+    return 2 * size**3 / seconds(lambda: a @ a, device, 10)
 
 
 def operations(net, data, eps):
@@ -84,41 +85,53 @@ def outside_operators(work):
     return 1 - sum(event.self_cpu_time_total for event in record.key_averages()) / 1e6 / wall
 
 
+def variants(device, with_compiler):
+    """Recipes that give the same numbers up to rounding, from plain to fast."""
+    fast = device.type == "cuda"
+    recipe = deep.Recipe(
+        1, precision="bfloat16" if fast else "float32", channels_last=fast, select="last", monitor=False
+    )
+    found = {"plain": recipe}
+    if fast:
+        found["CUDA graph"] = recipe.but(cuda_graphs=True)
+    if with_compiler:
+        found["compiled"] = recipe.but(cuda_graphs=True, compile=True)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=SHAPES, default="mnist-cnn")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    parser.add_argument("--steps", type=int, default=20, help="steps that are timed")
+    parser.add_argument("--steps", type=int, help="steps that are timed (default: 20, on CUDA an epoch)")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile as well")
     given = parser.parse_args()
-    device, n = find_device(given.device), given.steps * BATCH
+    device, examples = find_device(given.device), EXAMPLES[given.network]
+    n = BATCH * (given.steps or (-(-examples // BATCH) if device.type == "cuda" else 20))
     x, y = torch.rand(n, *SHAPES[given.network]), torch.randint(10, (n,))
     data = deep.Data("random", x, y, x[:1], y[:1], 10).to(device)
+    few = data.subset(min(n, 20 * BATCH), 0)
     fast = device.type == "cuda"
-    recipe = deep.Recipe(
-        1, precision="bfloat16" if fast else "float32", channels_last=fast, compile=fast,
-        select="last", monitor=False,
-    )  # fmt: skip
     peak = matrix_rate(device, torch.bfloat16 if fast else torch.float32)
-    print(f"{given.network} on {device}, {torch.get_num_threads()} threads, {n} images; an epoch has "
-          f"{EXAMPLES[given.network]}; matrix product {peak / 1e12:.3g} Tflop/s")  # fmt: skip
-    scale = EXAMPLES[given.network] / n
+    print(f"{given.network} on {describe_device(device)}, {torch.get_num_threads()} threads, {n} images; an "
+          f"epoch has {examples}; matrix product {peak / 1e12:.3g} Tflop/s")  # fmt: skip
     for name, eps in (("clean", 0.0), (f"PGD-{STEPS}", EPS)):
         net: nn.Module = model(given.network).to(device)
-        flops = operations(net, data, eps) * given.steps
+        flops = operations(net, data, eps) * examples / BATCH
+        naive = seconds(lambda net=net, eps=eps: naive_epoch(net, few, eps), device) * examples / few.n
+        print(f"{name:7s} naive       {naive:8.2f} s an epoch", flush=True)
+        for variant, recipe in variants(device, given.compile).items():
 
-        def ours(net=net, eps=eps):
-            deep.train(net, data, recipe, eps)
+            def ours(data=data, net=net, eps=eps, recipe=recipe):
+                deep.train(net, data, recipe, eps)
 
-        def naive(net=net, eps=eps):
-            naive_epoch(net, data, eps)
-
-        ours()  # warm: allocator, compiler
-        times = [seconds(work, device) for work in (ours, naive)]
-        line = f"{name:7s} epoch {times[0] * scale:8.2f} s   naive {times[1] / times[0]:5.2f} x"
-        line += f"   {flops / times[0] / peak:5.1%} of the matrix product"
-        if device.type == "cpu":
-            line += f"   outside operators {outside_operators(ours):.1%}"
-        print(line)
+            ours(data=few)  # warm: allocator, compiler
+            time_of = seconds(ours, device, 1 if n >= examples else 3) * examples / n
+            line = f"{name:7s} {variant:11s} {time_of:8.2f} s an epoch   naive {naive / time_of:5.2f} x"
+            line += f"   {flops / time_of / peak:5.1%} of the matrix product"
+            if device.type == "cpu":
+                line += f"   outside operators {outside_operators(ours):.1%}"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

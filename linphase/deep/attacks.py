@@ -25,7 +25,7 @@ from linphase.deep.checks import (
     check_positive,
 )
 from linphase.deep.losses import LOSSES, Loss, find_loss
-from linphase.deep.modes import check_mode, mode_of
+from linphase.deep.modes import check_mode, mode_of, without_weights
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -98,7 +98,7 @@ class Attack:
         if starts is None:
             starts = self.starts(x, y, loss, generator)
         eps = _per_example(eps, x, y)
-        with mode_of(model, self.mode):
+        with mode_of(model, self.mode), without_weights(model):
             clean = None
             if loss.pairs:
                 with torch.no_grad():

@@ -33,6 +33,19 @@ def mode_of(model: nn.Module, mode: str) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def without_weights(model: nn.Module) -> Iterator[None]:
+    """Take the weights for constants: a compiled network has one backward, for all that needs a gradient."""
+    before = [value for value in model.parameters() if value.requires_grad]
+    try:
+        for value in before:
+            value.requires_grad_(False)
+        yield
+    finally:
+        for value in before:
+            value.requires_grad_(True)
+
+
 def check_mode(mode: Any) -> None:
     """Raise unless ``mode`` is one of the three."""
     if mode not in MODES:

@@ -53,7 +53,11 @@ class Recipe:
         With float32 torch lets convolutions on CUDA round to TF32, unless
         ``torch.backends.cudnn.allow_tf32`` is false.
     channels_last, compile : bool
-        Memory format of images; torch.compile, with CUDA graphs where there is CUDA.
+        Memory format of images; torch.compile.
+    cuda_graphs : bool
+        Record the step of training once and replay it, where there is CUDA and a single process: to the same
+        numbers, faster for small kernels. For networks whose forward does not depend on values (no
+        ``.item()``, no coin tossed in Python), which is why it is not the default.
     test_batch_size : int
         Examples at once where no gradient of the weights is needed.
     monitor : bool
@@ -83,6 +87,7 @@ class Recipe:
     precision: str = "float32"
     channels_last: bool = False
     compile: bool = False
+    cuda_graphs: bool = False
     test_batch_size: int = 1000
     monitor: bool = True
     judged_examples: int | None = None
@@ -162,9 +167,7 @@ class Recipe:
         if not self.compile and self.precision != "bfloat16":
             return model
         device = next(model.parameters()).device.type
-        run: Forward = model
-        if self.compile:
-            run = torch.compile(model, mode="reduce-overhead" if device == "cuda" else None)
+        run: Forward = torch.compile(model) if self.compile else model
         if self.precision != "bfloat16":
             return run
 

@@ -18,6 +18,7 @@ from linphase.deep.augment import augment
 from linphase.deep.checks import check_eps, check_fit
 from linphase.deep.data import Data
 from linphase.deep.evaluate import Score, generator_on, hits, score, spread
+from linphase.deep.graphs import Replayed
 from linphase.deep.history import COLUMNS, History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import form_of, leading
@@ -131,6 +132,8 @@ class _Run:
         self.forward = recipe.forward_of(model)
         wrapped = distributed.wrap(model)  # for the forward of a step; attacks need no gradient of weights
         self.update = self.forward if wrapped is model else recipe.forward_of(wrapped)
+        recorded = recipe.cuda_graphs and device.type == "cuda" and distributed.world() == 1
+        self.gradients = Replayed(self._gradients) if recorded else self._gradients
         self.optimiser = torch.optim.SGD(
             model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -211,36 +214,47 @@ class _Run:
                 nearby = recipe.attack.in_unit_ball(x, y, generator) if self.aligned else None
                 starts = recipe.attack.starts(x, y, loss, generator) if self.attacked else None
                 x, y = distributed.share(x, axis), distributed.share(y, axis)
-                attacked = x
-                if self.attacked:
-                    starts = None if starts is None else distributed.share(starts, 1)
-                    attacked = recipe.attack.run(
-                        self.model, x, y, eps, loss, data.bounds, forward=self.forward, starts=starts
-                    )
-                output = self.update(attacked)
-                clean = self.update(x) if loss.pairs else None
-                losses = loss.descent(output, y, clean, loss.beta)
-                objective = distributed.local_mean(losses, len(batch)).sum()
-                if nearby is not None:
-                    turns = self._turns(x, y, eps * distributed.share(nearby))
-                    objective = objective + recipe.align * distributed.local_mean(turns, len(batch))
-                self.optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(objective)
+                nearby = None if nearby is None else distributed.share(nearby)
+                starts = None if starts is None else distributed.share(starts, 1)
+                strength = torch.as_tensor(eps, dtype=recipe.dtype, device=x.device)
+                judged, correct, gradients = self.gradients(x, y, strength, starts, nearby, len(batch))
+                for value, gradient in zip(self.model.parameters(), gradients, strict=True):
+                    value.grad = gradient  # those of a replayed step lie where they were recorded
                 self.optimiser.step()
-                with torch.no_grad():
-                    judged = loss.judge(output, y)
-                    sums[0] += judged.sum(-1)
-                    sums[1] += hits(output, y).sum(-1)
-                    if self.tracker is not None:
-                        seen += len(batch)
-                        progress = (epoch + seen / len(self.x)) / recipe.epochs
-                        self.tracker.observe(distributed.mean(judged, len(batch)), progress)
-                        eps = self.tracker.eps
+                sums[0] += judged.sum(-1)
+                sums[1] += correct.sum(-1)
+                if self.tracker is not None:
+                    seen += len(batch)
+                    progress = (epoch + seen / len(self.x)) / recipe.epochs
+                    self.tracker.observe(distributed.mean(judged, len(batch)), progress)
+                    eps = self.tracker.eps
         distributed.average(self.model.buffers())
         sums = distributed.total(sums)
         self.passes += 1 + loss.pairs + self.attacked * recipe.attack.steps * recipe.attack.restarts
         self.passes += 4 * self.aligned  # two input gradients, and the backward through them
         return sums[0] / len(self.x), sums[1] / len(self.x)
+
+    def _gradients(
+        self, x: Tensor, y: Tensor, eps: Tensor, starts: Tensor | None, nearby: Tensor | None, count: int
+    ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        """Losses and hits of a batch of ``count`` examples in all, and the gradients of a step on them."""
+        recipe, loss = self.recipe, self.recipe.objective
+        attacked = x
+        if self.attacked:
+            attacked = recipe.attack.run(
+                self.model, x, y, eps, loss, self.data.bounds, forward=self.forward, starts=starts
+            )
+        output = self.update(attacked)
+        clean = self.update(x) if loss.pairs else None
+        objective = distributed.local_mean(loss.descent(output, y, clean, loss.beta), count).sum()
+        if nearby is not None:
+            turns = self._turns(x, y, eps * nearby)
+            objective = objective + recipe.align * distributed.local_mean(turns, count)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(objective)
+        with torch.no_grad():
+            judged, correct = loss.judge(output, y), hits(output, y)
+        return judged, correct, tuple(value.grad for value in self.model.parameters())
 
     def _turns(self, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
         nearby, bounds = x + step, self.data.bounds
@@ -302,6 +316,7 @@ class _Run:
     def finish(self) -> History:
         """Load the selected weights and evaluate their training loss."""
         start = time.perf_counter()
+        self.gradients = self._gradients  # a recording holds memory of the device
         self.model.load_state_dict(self.weights)
         evaluated = torch.full_like(self.rows[0][1], torch.nan)
         if self.recipe.monitor:

@@ -148,6 +148,7 @@ def recipe(setting: Mapping[str, Any]) -> deep.Recipe:
         eps_warmup=round(WARM_UP.get(setting["dataset"], 0) * setting["epochs"]),
         precision="bfloat16" if mixed else "float32",
         channels_last=mixed,
+        cuda_graphs=True,
         judged_examples=judged(setting),
         judged_every=judged_every(setting),
     )
