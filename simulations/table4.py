@@ -9,7 +9,7 @@ import sys
 try:
     from claims import deep_methods, deep_strength
     from claims.deep_costs import study
-    from claims.deep_sets import SIZES
+    from claims.deep_sets import ONCE, SIZES
 
     from linphase.study import main
 except ModuleNotFoundError as missing:
@@ -17,7 +17,7 @@ except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed: {remedy}")
 
 PARTS = {deep_methods.PART: deep_strength.passes}
-STUDY = study("table4", __doc__, PARTS, SIZES)
+STUDY = study("table4", __doc__, PARTS, SIZES, ONCE)
 
 if __name__ == "__main__":
     sys.exit(main(STUDY))

@@ -85,9 +85,16 @@ class Search:
         self.folder, self.report, self.target = checkpoints, report, target
 
     def scratch(
-        self, grid: Sequence[float] | None = None, refine: int = 2, side_by_side: bool = False
+        self,
+        grid: Sequence[float] | None = None,
+        refine: int = 2,
+        side_by_side: bool = False,
+        tries: int = TRIES,
     ) -> CriticalStrength:
-        """Train at the strengths of a grid, or from where following leads; then around the crossing."""
+        """Train at the strengths of a grid, or from where following leads; then around the crossing.
+
+        Without a grid, at ``tries`` strengths (or stacks) at most before the search gives up.
+        """
         trail = _Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
@@ -106,7 +113,7 @@ class Search:
             trail.pay(self.followed)
             eps = self.followed.eps_star if 0 < self.followed.eps_star < np.inf else self._scale()
             factors, stride = (AROUND, LEAP) if side_by_side else ((1.0,), STRIDE)
-            for _ in range(TRIES):
+            for _ in range(tries):
                 train_at([eps * factor for factor in factors])
                 found, left, _ = trail.crossing()
                 if 0 < left <= found < np.inf:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.deep_cells import columns_of, join, keys_of, log_ratio, open_if_lost, summary
+from claims.deep_cells import columns_of, entry, join, keys_of, log_ratio, open_if_lost, summary
 from claims.deep_sets import Net, nets, seeds_of, setting
 from claims.deep_strength import METHODS, TUNINGS, block
 from linphase import evidence, plotting
@@ -17,6 +17,7 @@ OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps*
 SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 24}
 MARGIN = float(np.log(1.5))
 COST = 0.2
+ONCE = ": one run where following leads, and a line"
 NAMES = {"follow": "FGM, following"}
 
 
@@ -32,21 +33,23 @@ def experiments(options: Options) -> list[Experiment]:
 
 def report(results: Results, options: Options) -> Report:
     """Error and cost of each method, against scratch on the same seeds."""
-    cells = results["critical-strength"]
+    cells, once = results["critical-strength"], options.own["scratch"] == "once"
     rows, points, claims = [], [], []
     for cell in cells:
         for method in METHODS:
-            keys = {"experiment": f"eps*, {method}"} | keys_of(cell)
+            name = f"eps*, {method}" + (ONCE if once and method == "scratch" else "")
+            keys = {"experiment": name} | keys_of(cell)
             rows.append(summary(cell.values[f"eps {method}"], **keys))
         repeated = cell.values["masked follow"]
         counts = {"estimate": int(repeated.sum()), "replicates": repeated.size}
         keys = {"experiment": "seeds followed again by the recipe's attack"} | keys_of(cell) | {"paper": None}
         rows.append(keys | counts)
+        rows += _losses(cell) if once else []
     for norm in dict.fromkeys(cell.setting["norm"] for cell in cells):
         own = [cell for cell in cells if cell.setting["norm"] == norm]
         scratch = join(own, "eps scratch")
         searched = np.isfinite(scratch) & (scratch > 0)  # otherwise scratch has hardly a cost to compare with
-        if searched.sum() < 2:
+        if once or searched.sum() < 2:
             continue
         for method in METHODS[1:]:
             error = log_ratio(join(own, f"eps {method}"), scratch)
@@ -74,6 +77,16 @@ def report(results: Results, options: Options) -> Report:
             if method in TUNINGS and (claim := _claim(own, norm, method, share)):
                 claims.append(claim)
     return Report(rows, claims, {"critical_methods": columns_of(points)} if points else {})
+
+
+def _losses(cell: Cell) -> list[dict[str, Any]]:
+    """R, and the training losses on the line: of the clean network and at the followed strength."""
+    ends = {"R, clean test loss": cell.values["target"]}
+    ends["training loss, clean"] = cell.values["trace_loss"][:, 0]
+    ends["training loss, from scratch at the followed strength"] = cell.values["trace_loss"][:, 1]
+    return [
+        entry(values, experiment=name, **keys_of(cell) | {"paper": None}) for name, values in ends.items()
+    ]
 
 
 def _error(cell: Cell, method: str) -> evidence.Estimate | None:

@@ -24,10 +24,17 @@ FLAGS = (
 )
 SIZES = Flag("--sizes", "all training sets, or all but the largest", "all", choices=("all", "small"))
 """Of the tables with several sizes."""
+ONCE = Flag(
+    "--scratch", "train anew until ε* is bracketed, or once where following leads", "full",
+    choices=("full", "once"),
+)  # fmt: skip
+"""Of tables that train from scratch at one strength after the other: a large network affords one run."""
 UPDATES = 440
 """On digits, whatever n is: with equal epochs a small training set gets too few updates to be fitted."""
 EPOCHS = {50_000: 20, 10_000: 30, 1_000: 100}
 """On MNIST and Fashion-MNIST by n, for the same reason."""
+CIFAR_EPOCHS = {50_000: 15, 25_000: 20, 10_000: 30}
+"""Likewise: after 15 epochs on 10,000 images the training loss is hardly below the test loss."""
 WARM_UP = {"mnist": 1 / 3, "fashion-mnist": 1 / 3, "svhn": 1 / 3}
 """Share of the schedule over which ε rises; without it training on MNIST stays at chance at 60/255."""
 STEPS = {"digits": 5}
@@ -83,6 +90,8 @@ def setting(net: Net, options: Options, **others: Any) -> dict[str, Any]:
     """Return the setting of a block."""
     dataset = options.own["dataset"]
     usual = {"norm": "linf", "loss": "cross-entropy", "epochs": epochs(options, net.n)}
+    if options.own.get("scratch") == "once":
+        usual["once"] = True
     return {"dataset": dataset, "network": net.network, "width": net.width, "n": net.n} | usual | others
 
 
@@ -103,6 +112,7 @@ def epochs(options: Options, n: int) -> int:
     """Length of the schedule at a size of the training set; a quick run halves it."""
     usual = {"digits": round(UPDATES / -(-n // 128)), "mnist": EPOCHS.get(n, 10)}
     usual["fashion-mnist"] = usual["mnist"]
+    usual["cifar10"] = usual["cifar100"] = CIFAR_EPOCHS.get(n, 15)
     own = usual.get(options.own["dataset"], 15)
     return int(options.own["epochs"] or (own // 2 if options.quick else own))
 

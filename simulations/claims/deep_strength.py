@@ -58,7 +58,8 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
         found[name] = search.finetune(tuning)
     # One strength after the other where its cost is measured: a stack trains more than a search needs.
     stacked = start.small and not setting["tuned"]
-    found["scratch"] = search.scratch(refine=0 if stacked else 1, side_by_side=stacked)
+    refine, tries = (0, 1) if setting.get("once") else (1, TRIES)
+    found["scratch"] = search.scratch(None, 0 if stacked else refine, stacked, tries)
     return _row(found)
 
 
