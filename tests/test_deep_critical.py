@@ -143,7 +143,7 @@ def test_following_that_is_masked_is_repeated_by_the_recipes_attack(monkeypatch)
     assert found.masked
     assert found.eps_star == by_pgd.eps_star != by_fgm.eps_star
     root = Search(factory, blobs(), recipe).root_on(512, 0.05).passes
-    assert found.passes == pytest.approx(root + 5 * 2 + 5 * 3)  # half a schedule each; the check is patched
+    assert found.passes == pytest.approx(root + 10 * (1 + 2 + 3))  # control, FGM, PGD; the check is patched
     assert critical_strength(factory, blobs(), recipe, "finetune", seeds=(0, 1)).masked
 
 
@@ -159,7 +159,8 @@ def test_the_trace_holds_the_loss_that_was_asked_for(train_loss):
 @pytest.mark.parametrize("tuning", [Tuning(0.1, lr=1e-12), Tuning(0.1, FGM, False, (1.5,), lr=1e-12)])
 def test_fine_tuning_starts_from_the_clean_model_and_leaves_it(tuning):
     """Without a step its loss is that of the attacked clean model; with steps the search keeps that model."""
-    search, data = Search(factory, blobs(), SMALL.but(batch_size=None)), blobs().to("cpu", torch.float64)
+    recipe, data = SMALL.but(batch_size=None), blobs().to("cpu", torch.float64)
+    search = Search(factory, blobs(), recipe, train_loss="evaluated")
     eps = 1.5 * search.root_on(512, 0.05).eps_star
     attacked = deep.evaluate(search.clean.model, data.x, data.y, eps, FGM)
     assert search.finetune(tuning).trace[-1][:2] == pytest.approx((eps, float(attacked.loss)), rel=1e-9)
@@ -309,7 +310,7 @@ def test_the_clean_model_is_scored_in_the_precision_of_the_recipe(monkeypatch, p
 
 @pytest.mark.parametrize("loss", ["trades", "mart"])
 def test_trades_and_mart_are_judged_by_cross_entropy(loss):
-    recipe = SMALL.but(loss=loss)
+    recipe = SMALL.but(loss=loss, epochs=30)
     search = Search(factory, blobs(), recipe)
     data = blobs().to("cpu", torch.float64)
     R = float(deep.evaluate(search.clean.model, data.x_test, data.y_test).loss)
@@ -351,17 +352,57 @@ def test_the_cost_of_a_method_holds_all_it_used():
     second = Search(factory, blobs(), SMALL)
     second.attack_only()
     assert second.finetune().passes == alone.passes
-    training = 5 * 2  # half of 10 epochs, of one attack step and an update
+    training = 10 * (1 + 2)  # 10 epochs without an attack, and 10 of one attack step and an update
     check = (1 + 1) + (1 + 2)  # of the network under FGM and under the recipe's two steps
     assert alone.passes == pytest.approx(first.root_on(512, 0.05).passes + training + check)
 
 
-@pytest.mark.parametrize(
-    ("steps", "length", "epochs"), [(1, None, 10), (7, None, 14), (40, None, 20), (40, 0.1, 2)]
-)
-def test_following_takes_a_tenth_of_the_schedule_for_each_step_of_the_attack(steps, length, epochs):
-    """Between half of it and all, unless the length is given."""
-    assert Tuning(length).recipe(SMALL.but(epochs=20, attack=Attack(steps=steps))).epochs == epochs
+def followed_levels(monkeypatch, search, tuning):
+    levels = []
+    follow = search._follow
+    monkeypatch.setattr(
+        search, "_follow", lambda t, level, *rest: levels.append(level) or follow(t, level, *rest)
+    )
+    search.finetune(tuning)
+    return levels
+
+
+def test_the_level_is_lowered_by_what_longer_training_alone_gains(monkeypatch):
+    search, tuning = Search(factory, blobs(), SMALL.but(epochs=12)), Tuning(0.5)
+    clean, model = search.clean, copy.deepcopy(search.clean.model)
+    history = deep.train(model, blobs(), tuning.recipe(search.recipe))
+    gain = clean.point.loss - history.train_loss[-2:].mean()  # of 6 epochs a quarter
+    assert gain > 0.01
+    assert followed_levels(monkeypatch, search, tuning) == pytest.approx([clean.target - gain])
+    monkeypatch.undo()
+    assert followed_levels(monkeypatch, search, replace(tuning, control=False)) == [clean.target]
+
+
+def test_following_has_no_answer_where_it_did_not_arrive():
+    """One epoch of small steps cannot lower the loss to so low a level; a clean loss above R is ε* = 0."""
+    search = Search(factory, blobs(), SMALL)
+    low = 1.01 * search.clean.point.loss
+    search.clean = replace(search.clean, target=low)
+    found = search.finetune(Tuning(0.1, strengths=(30.0,), lr=1e-6, control=False))
+    assert np.isnan(found.eps_star)
+    assert found.trace[-1].loss > 1.5 * low
+    search.clean = replace(search.clean, target=0.99 * search.clean.point.loss)
+    assert search.finetune(Tuning(0.1)).eps_star == 0
+
+
+@pytest.mark.slow
+def test_following_finds_the_crossing_of_a_schedule_that_does_not_fit():
+    """20 epochs on digits, which 40 fit: by the longer training alone ε* would be 1.6 times too large."""
+    ratios = []
+    for seed in range(4):
+        data = deep.digits(seed).subset(1400, seed)
+        network = partial(deep.mlp, (64, 64, 64, 10))
+        search = Search(network, data, Recipe(20, attack=Attack(steps=5)), seed)
+        scratch = search.scratch(refine=1, side_by_side=True).eps_star
+        ratios.append([search.finetune(Tuning(control=c)).eps_star / scratch for c in (True, False)])
+    controlled, plain = np.median(ratios, axis=0)  # where R is near L(0) a ratio is of two small numbers
+    assert 1 / 1.3 < controlled < 1.3
+    assert plain > 1.4
 
 
 def test_a_few_examples_say_where_fine_tuning_starts():
@@ -371,10 +412,10 @@ def test_a_few_examples_say_where_fine_tuning_starts():
     few, every = search.root_on(20, 0.05), search.root_on(40, 0.05)
     assert few.passes < every.passes
     assert few.passes % 0.5 == 0  # of 20 examples in 40
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 10 + 2.5)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 30 + 2.5)
     root, above = search.root, replace(few, eps_star=0.0)
     search.root_on = lambda examples, tolerance: above
-    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 10 + 2.5)
+    assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 30 + 2.5)
 
 
 @pytest.mark.parametrize(

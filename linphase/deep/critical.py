@@ -76,8 +76,8 @@ def critical_strength(
     trained : Module, optional
         A clean model to start from, for "finetune" and "attack-only"; then only one seed makes sense.
     tuning : Tuning, optional
-        Of "finetune"; its defaults follow ε through half a schedule or a whole one, by FGM, and again by the
-        recipe's attack where FGM proves blind.
+        Of "finetune"; its defaults follow ε through a whole schedule by FGM, beside a run without an attack,
+        and again by the recipe's attack where FGM proves blind.
     train_loss : {"running", "evaluated"}
         Which of the two training losses of a `History` is L for "scratch"; the paper's is the running one.
         "finetune" takes the running one while it trains, "attack-only" evaluates.

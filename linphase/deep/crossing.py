@@ -30,8 +30,8 @@ class CriticalStrength:
     Attributes
     ----------
     eps_star : float
-        0 if already the clean training loss exceeds R, inf if the largest ε tried does not reach it. Over
-        several seeds the median.
+        0 if already the clean training loss exceeds R, inf if the largest ε tried does not reach it, NaN if
+        following did not arrive at the crossing. Over several seeds the median.
     lower, upper : float
         Bracket: neighbouring strengths between which L crosses R; 0 and infinity after fine-tuning, which has
         none. Over several seeds the extremes of theirs.

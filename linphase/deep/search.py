@@ -25,7 +25,7 @@ from linphase.deep.evaluate import score
 from linphase.deep.history import History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import Stack
-from linphase.deep.tracking import Tracker
+from linphase.deep.tracking import TAIL, Tracker
 from linphase.deep.training import DivergenceError, train
 from linphase.deep.tuning import Tuning
 from linphase.streams import stream
@@ -42,6 +42,8 @@ LONGER, CHANCE = 2 / 3, 0.98
 """Of the schedule, a longer warm-up; of log(classes), the loss from which on nothing was learned."""
 MASKED = 1.5
 """Loss under the recipe's attack over that under a weaker one, from which on the weaker is blind."""
+ARRIVED = 1.5
+"""Loss of a followed run over the level it was to follow, from which on ε has not arrived there."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
 
@@ -144,12 +146,7 @@ class Search:
         if not 0 < unit < np.inf:
             return trail.result("finetune", unit, about.lower, about.upper)
         if tuning.follow:
-            model, tracker = self._follow(tuning, unit, trail)
-            masked = self._blind(tuning.attack, model, tracker.mean, tuning.examples, trail)
-            if masked:
-                _, tracker = self._follow(replace(tuning, attack=self.recipe.attack), unit, trail)
-            trail.add(Point(tracker.mean, tracker.loss))
-            return replace(trail.result("finetune", tracker.mean, 0.0, np.inf), masked=masked)
+            return self._followed(tuning, unit, trail)
         recipe = tuning.recipe(self.recipe)
         for strength in tuning.strengths:
             run = self._train(copy.deepcopy(self.clean.model), recipe, strength * unit, trail)
@@ -233,10 +230,30 @@ class Search:
                 trail.repeated.append(float(eps))
         return run
 
-    def _follow(self, tuning: Tuning, unit: float, trail: _Trail) -> tuple[nn.Module, Tracker]:
-        """Train the clean model while ε follows its crossing."""
+    def _followed(self, tuning: Tuning, unit: float, trail: _Trail) -> CriticalStrength:
+        """Follow the crossing by the tuning's attack, and where that is blind by the recipe's."""
+        if self.clean.point.loss > trail.target:
+            return trail.result("finetune", 0.0, 0.0, 0.0)
+        level = trail.target - (self._gain(tuning, trail) if tuning.control else 0.0)
+        model, tracker = self._follow(tuning, level, unit, trail)
+        masked = self._blind(tuning.attack, model, tracker.mean, tuning.examples, trail)
+        if masked:
+            _, tracker = self._follow(replace(tuning, attack=self.recipe.attack), level, unit, trail)
+        trail.add(Point(tracker.mean, tracker.loss))
+        eps_star = tracker.mean if tracker.loss <= ARRIVED * level else math.nan
+        return replace(trail.result("finetune", eps_star, 0.0, np.inf), masked=masked)
+
+    def _gain(self, tuning: Tuning, trail: _Trail) -> float:
+        """Return what a tuning's training alone, without an attack, takes off the clean model's loss."""
+        recipe, point = tuning.recipe(self.recipe), self.clean.point
+        run = self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail)
+        before = point.loss if point.history is None else float(point.history.at_best("train_loss"))
+        return max(0.0, before - float(run.train_loss[-max(1, round(TAIL * recipe.epochs)) :].mean()))
+
+    def _follow(self, tuning: Tuning, level: float, unit: float, trail: _Trail) -> tuple[nn.Module, Tracker]:
+        """Train the clean model while ε follows the crossing of a level."""
         start = tuning.strengths[0] * unit
-        tracker = Tracker(trail.target, start, least=min(start, unit / 10))
+        tracker = Tracker(level, start, least=min(start, unit / 10))
         model = copy.deepcopy(self.clean.model)
         self._train(model, tuning.recipe(self.recipe), 0.0, trail, tracker)
         return model, tracker

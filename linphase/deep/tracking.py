@@ -19,6 +19,8 @@ from torch import Tensor
 
 from linphase.deep.checks import check_positive
 
+TAIL = 0.25
+"""Share of the steps, at the end, over which ε is averaged."""
 LARGEST_STEP = 0.2
 """Of log ε, so that one wild batch does not throw it."""
 
@@ -42,7 +44,7 @@ class Tracker:
     """
 
     def __init__(
-        self, target: float, start: float, gain: float = 0.05, tail: float = 0.25, least: float = 0.0
+        self, target: float, start: float, gain: float = 0.05, tail: float = TAIL, least: float = 0.0
     ) -> None:
         check_positive("target", target)
         check_positive("start", start)

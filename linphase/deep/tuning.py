@@ -16,11 +16,9 @@ class Tuning:
 
     Attributes
     ----------
-    length : float, optional
-        Epochs of a run, as a share of the recipe's; at least one epoch. By default a tenth for each step of
-        the recipe's attack, but between half a schedule and a whole one: by FGM less than a fifth of the
-        passes of a run from scratch by PGD-5 or more. ε* grows with the length of training, and a shorter run
-        finds a smaller one.
+    length : float
+        Epochs of a run, as a share of the recipe's; at least one epoch. ε* grows with the length of training:
+        a shorter run finds a smaller one.
     attack : Attack
         Its norm is the recipe's. With ``follow``, ε follows the loss under this attack. Where training by
         `FGM` overfits catastrophically below the crossing (see `catastrophic_overfitting`), that loss stays
@@ -30,6 +28,11 @@ class Tuning:
     follow : bool
         One run whose ε follows the crossing (see `Tracker`). Otherwise the paper's approximation: runs at
         ``strengths``, and the least-squares line of (0, L(0)) and their losses continued to R.
+    control : bool
+        With ``follow``: train the clean model on without an attack as well, for as long, and follow the
+        crossing of R less what this alone takes off its training loss. A followed network has been trained
+        twice as long as one from scratch, and where the recipe's schedule does not fit the data, its loss is
+        lower for that reason too: ε would come out too large, by a factor of 3 to 10 where L(0) is near R.
     strengths : tuple of float
         In units of the attack-only root on a few examples; with ``follow`` the first is where ε starts.
     examples : int
@@ -39,16 +42,16 @@ class Tuning:
         Rate, as a share of the recipe's; falls at the recipe's milestones.
     """
 
-    length: float | None = None
+    length: float = 1.0
     attack: Attack = FGM
     follow: bool = True
+    control: bool = True
     strengths: tuple[float, ...] = (1.5,)
     lr: float = 1.0
     examples: int = 512
 
     def __post_init__(self) -> None:
-        if self.length is not None:
-            check_positive("length", self.length)
+        check_positive("length", self.length)
         check_count("examples", self.examples)
         check_positive("lr", self.lr)
         if not self.strengths or not all(0 < strength < math.inf for strength in self.strengths):
@@ -56,10 +59,9 @@ class Tuning:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe of a run; without a warm-up, as its loss is to be of one ε."""
-        length = self.length or min(1.0, max(0.5, recipe.attack.steps * recipe.attack.restarts / 10))
         return recipe.but(
             attack=replace(self.attack, norm=recipe.attack.norm),
-            epochs=max(1, round(length * recipe.epochs)),
+            epochs=max(1, round(self.length * recipe.epochs)),
             lr=self.lr * recipe.lr,
             eps_warmup=0,
             select="last",

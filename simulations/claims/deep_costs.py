@@ -22,7 +22,7 @@ def training(s: Mapping[str, Any], steps: int, judge: int | None = None, every: 
 def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     """Passes of the clean model and of a search for ε*, from scratch or by following it."""
     steps = attack_steps(s)
-    followed = training(s, 0) + 2 * Tuning().recipe(recipe(s)).epochs
+    followed = training(s, 0) + 3 * Tuning().recipe(recipe(s)).epochs
     if not scratch:
         return followed
     stacked = s["network"] == "mlp" and not s.get("tuned")
