@@ -29,6 +29,19 @@ def normed(seed=0):
     return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))
 
 
+def convolutional(seed=0):
+    """On images of three channels, with batch norm."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
 def same_weights(a, b):
     return all(
         torch.equal(v, w) for v, w in zip(a.state_dict().values(), b.state_dict().values(), strict=True)

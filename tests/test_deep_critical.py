@@ -82,7 +82,8 @@ def test_a_search_goes_from_where_following_led_to_the_other_side(crossing, powe
 def test_a_search_side_by_side_goes_on_by_stacks(crossing, stacks, monkeypatch):
     search = Search(factory, blobs(), SMALL.but(epochs=1))
     search.clean = replace(search.clean, target=crossing, point=Point(0.0, 0.0))
-    search.followed = replace(search.attack_only(), eps_star=0.1)
+    begin = replace(search.attack_only(), eps_star=0.1)
+    monkeypatch.setattr(search, "finetune", lambda tuning: begin)
     monkeypatch.setattr(search, "_loss", lambda history: float(history.eps))
     found = search.scratch(refine=0, side_by_side=True)
     tried = sorted(0.1 * scale * factor for scale in stacks for factor in AROUND)

@@ -7,8 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_runs import Killed, blobs, killing, network, normed  # noqa: E402
-from torch import nn  # noqa: E402
+from small_runs import Killed, blobs, convolutional, killing, network, normed  # noqa: E402
 
 from linphase.deep import Attack, Data, Recipe, Stack, critical_strength, train  # noqa: E402
 from linphase.deep.graphs import Replayed  # noqa: E402
@@ -33,18 +32,6 @@ def images(n=72):
     g = torch.Generator().manual_seed(0)
     x, y = torch.rand(n, 3, 8, 8, generator=g), torch.randint(3, (n,), generator=g)
     return Data("images", x, y, x[:20], y[:20], classes=3, augment="crop-flip").to("cuda")
-
-
-def convolutional(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
 
 
 def close(a, b, rtol):

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_runs import RECIPE, blobs, network  # noqa: E402
+from small_runs import RECIPE, blobs, convolutional, network  # noqa: E402
 from torch import nn  # noqa: E402
 
 from linphase.deep import FGM, Attack, Data, Stack, train  # noqa: E402
@@ -20,18 +20,6 @@ def images(n=30):
     g = torch.Generator().manual_seed(0)
     x, y = torch.rand(n, 3, 8, 8, generator=g), torch.randint(3, (n,), generator=g)
     return Data("images", x, y, x[:20], y[:20], classes=3, augment="crop-flip")
-
-
-def convolutional():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
 
 
 @pytest.mark.parametrize(

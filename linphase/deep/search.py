@@ -32,6 +32,8 @@ from linphase.streams import stream
 
 Report = Callable[[str], None]
 
+QUICK = Tuning(0.5, control=False)
+"""Where stacks begin, which reach far enough to both sides of a rough guess."""
 STRIDE = 1.3
 """From the start by this factor, up or down, and on by its square, until L crosses R."""
 AROUND, LEAP = (0.6, 0.75, 0.9, 1.05, 1.25, 1.5), 3.0
@@ -112,8 +114,9 @@ class Search:
         if grid is not None:
             train_at(grid)
         elif self.clean.point.loss <= trail.target:
-            trail.pay(self.followed)
-            eps = self.followed.eps_star if 0 < self.followed.eps_star < np.inf else self._scale()
+            start = self.finetune(QUICK) if side_by_side else self.followed
+            trail.pay(start)
+            eps = start.eps_star if 0 < start.eps_star < np.inf else self._scale()
             factors, stride = (AROUND, LEAP) if side_by_side else ((1.0,), STRIDE)
             for _ in range(tries):
                 train_at([eps * factor for factor in factors])
@@ -146,7 +149,7 @@ class Search:
         if not 0 < unit < np.inf:
             return trail.result("finetune", unit, about.lower, about.upper)
         if tuning.follow:
-            return self._followed(tuning, unit, trail)
+            return self._by_following(tuning, unit, trail)
         recipe = tuning.recipe(self.recipe)
         for strength in tuning.strengths:
             run = self._train(copy.deepcopy(self.clean.model), recipe, strength * unit, trail)
@@ -230,7 +233,7 @@ class Search:
                 trail.repeated.append(float(eps))
         return run
 
-    def _followed(self, tuning: Tuning, unit: float, trail: _Trail) -> CriticalStrength:
+    def _by_following(self, tuning: Tuning, unit: float, trail: _Trail) -> CriticalStrength:
         """Follow the crossing by the tuning's attack, and where that is blind by the recipe's."""
         if self.clean.point.loss > trail.target:
             return trail.result("finetune", 0.0, 0.0, 0.0)

@@ -26,7 +26,8 @@ def searching(s: Mapping[str, Any], scratch: bool = True) -> float:
     if not scratch:
         return followed
     stacked = s["network"] == "mlp" and not s.get("tuned")
-    return followed + 12 * (1 + steps) + (6 if stacked else 3) * training(s, steps)
+    runs = 6 if stacked else 1 if s.get("once") else 3
+    return followed + 12 * (1 + steps) + runs * training(s, steps)
 
 
 def study(
