@@ -473,6 +473,8 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
     ("arguments", "sentence"),
     [
         ({"length": 0}, "length must be positive"),
+        ({"follow": 1}, "follow must be True or False, got 1"),
+        ({"control": (1.0,)}, r"control must be True or False, got \(1.0,\)"),
         ({"lr": -1.0}, "lr must be positive"),
         ({"strengths": ()}, r"strengths must be positive numbers, got \(\)"),
         ({"strengths": (0.0,)}, r"strengths must be positive numbers, got \(0.0,\)"),
@@ -480,5 +482,5 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
     ],
 )
 def test_bad_tuning_has_its_sentence(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((ValueError, TypeError), match=sentence):
         Tuning(**arguments)

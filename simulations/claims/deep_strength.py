@@ -19,10 +19,10 @@ POINTS = 2 + TRIES * len(AROUND)
 COLUMNS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 TUNINGS: dict[str, deep.Tuning | None] = {
     "follow": None,
-    "FGM,1": deep.Tuning(0.05, deep.FGM, False, (1.0,), lr=0.1),
-    "FGM,3": deep.Tuning(0.05, deep.FGM, False, (0.5, 1.0, 1.5), lr=0.1),
-    "PGD,1": deep.Tuning(0.05, deep.PGD, False, (1.0,), lr=0.1),
-    "PGD,3": deep.Tuning(0.05, deep.PGD, False, (0.5, 1.0, 1.5), lr=0.1),
+    "FGM,1": deep.Tuning(0.05, deep.FGM, follow=False, strengths=(1.0,), lr=0.1),
+    "FGM,3": deep.Tuning(0.05, deep.FGM, follow=False, strengths=(0.5, 1.0, 1.5), lr=0.1),
+    "PGD,1": deep.Tuning(0.05, deep.PGD, follow=False, strengths=(1.0,), lr=0.1),
+    "PGD,3": deep.Tuning(0.05, deep.PGD, follow=False, strengths=(0.5, 1.0, 1.5), lr=0.1),
 }
 METHODS = ("scratch", "attack-only", *TUNINGS)
 
