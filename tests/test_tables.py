@@ -13,7 +13,9 @@ from linphase.study import Cell, Options, main
 pytest.importorskip("torch")
 
 SIMULATIONS = Path(__file__).resolve().parents[1] / "simulations"
-OWN = {"dataset": "digits", "data": None, "download": False, "device": "cpu", "epochs": None}
+OWN = {
+    "dataset": "digits", "data": None, "download": False, "device": "cpu", "epochs": None, "scratch": "full"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -267,6 +269,25 @@ def test_fine_tuning_must_be_near_and_cheap(scripts, tmp_path, ratio, cost, stat
     cells = planted(-0.3, 0.3, np.random.default_rng(5), tuned=ratio, cost=cost)
     report = deep_methods.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
     assert [v.status for v in evidence.decide(report.claims)] == [status] * 5
+
+
+def test_a_single_training_from_scratch_is_told_with_its_chord_and_decides_nothing(scripts, tmp_path):
+    from claims import deep_methods
+    from claims.deep_sets import NETS, setting
+
+    cells = planted(-0.5, 0.3, np.random.default_rng(0))
+    report = deep_methods.report(
+        {"critical-strength": cells}, Options(tmp_path, own=OWN | {"scratch": "once"})
+    )
+    names = [row["experiment"] for row in report.rows[:11]]
+    assert "eps*, scratch: one run where following leads, and a line" in names
+    assert "training loss, from scratch at the followed strength" in names
+    assert report.claims == []
+    assert report.figures == {}
+    for choice, told in (("full", {}), ("once", {"once": True})):
+        own = setting(NETS["digits"][0], Options(tmp_path, own=OWN | {"scratch": choice}), tuned=True)
+        assert own.items() >= told.items()
+        assert ("once" in own) == bool(told)
 
 
 def test_one_network_far_from_scratch_refutes(scripts, tmp_path):
