@@ -126,10 +126,10 @@ def test_a_blind_attack_is_told_by_the_recipes():
 
 
 def search_trail(search):
-    from linphase.deep.search import Clean, _Trail
+    from linphase.deep.trail import Clean, Trail
 
     search.__dict__["clean"] = Clean(Pit(), 1.0, Point(0.0, 0.1), 0.0)
-    return _Trail(search.clean)
+    return Trail(search.clean)
 
 
 def test_following_that_is_masked_is_repeated_by_the_recipes_attack(monkeypatch):

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -19,13 +19,14 @@ from torch import nn
 
 from linphase.deep.attacks import Attack
 from linphase.deep.checks import check_fit, check_positive
-from linphase.deep.crossing import CriticalStrength, Point, crossing, refinement
+from linphase.deep.crossing import CriticalStrength, Point, refinement
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
 from linphase.deep.history import History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import Stack
 from linphase.deep.tracking import TAIL, Tracker
+from linphase.deep.trail import Clean, Trail
 from linphase.deep.training import DivergenceError, train
 from linphase.deep.tuning import Tuning
 from linphase.streams import stream
@@ -48,16 +49,6 @@ ARRIVED = 1.5
 """Loss of a followed run over the level it was to follow, from which on ε has not arrived there."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
-
-
-@dataclass(frozen=True)
-class Clean:
-    """The clean model with R and L(0)."""
-
-    model: nn.Module
-    target: float
-    point: Point
-    passes: float
 
 
 class Search:
@@ -99,7 +90,7 @@ class Search:
 
         Without a grid, at ``tries`` strengths (or stacks) at most before the search gives up.
         """
-        trail = _Trail(self.clean)
+        trail = Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
             if side_by_side:
@@ -139,7 +130,7 @@ class Search:
         """Fine-tune the clean model: let ε follow the crossing, or extrapolate from a few strengths."""
         if tuning is None:
             return self.followed
-        trail = _Trail(self.clean)
+        trail = Trail(self.clean)
         about = self.root_on(tuning.examples, tolerance=0.05)
         trail.pay(about)
         if not 0 < about.eps_star < np.inf:  # a few examples may lie above R where all lie below
@@ -192,7 +183,7 @@ class Search:
         clean, attack, data = self.clean, self.recipe.judging, self.data
         if examples < data.n:
             data = data.subset(examples, self.seed)
-        trail = _Trail(clean)
+        trail = Trail(clean)
         found: dict[float, float] = {}
 
         def excess(eps: float) -> float:
@@ -221,7 +212,7 @@ class Search:
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
 
-    def _from_scratch(self, eps: float, trail: _Trail) -> History:
+    def _from_scratch(self, eps: float, trail: Trail) -> History:
         """Train at a strength, and if ε rose too fast for anything to be learned, with a longer warm-up."""
         recipe, longer = self.recipe, round(LONGER * self.recipe.epochs)
         run = self._train(build(self.model_factory, self.seed), recipe, eps, trail)
@@ -233,7 +224,7 @@ class Search:
                 trail.repeated.append(float(eps))
         return run
 
-    def _by_following(self, tuning: Tuning, unit: float, trail: _Trail) -> CriticalStrength:
+    def _by_following(self, tuning: Tuning, unit: float, trail: Trail) -> CriticalStrength:
         """Follow the crossing by the tuning's attack, and where that is blind by the recipe's."""
         if self.clean.point.loss > trail.target:
             return trail.result("finetune", 0.0, 0.0, 0.0)
@@ -246,14 +237,14 @@ class Search:
         eps_star = tracker.mean if tracker.loss <= ARRIVED * level else math.nan
         return replace(trail.result("finetune", eps_star, 0.0, np.inf), masked=masked)
 
-    def _gain(self, tuning: Tuning, trail: _Trail) -> float:
+    def _gain(self, tuning: Tuning, trail: Trail) -> float:
         """Return what a tuning's training alone, without an attack, takes off the clean model's loss."""
         recipe, point = tuning.recipe(self.recipe), self.clean.point
         run = self._train(copy.deepcopy(self.clean.model), recipe, 0.0, trail)
         before = point.loss if point.history is None else float(point.history.at_best("train_loss"))
         return max(0.0, before - float(run.train_loss[-max(1, round(TAIL * recipe.epochs)) :].mean()))
 
-    def _follow(self, tuning: Tuning, level: float, unit: float, trail: _Trail) -> tuple[nn.Module, Tracker]:
+    def _follow(self, tuning: Tuning, level: float, unit: float, trail: Trail) -> tuple[nn.Module, Tracker]:
         """Train the clean model while ε follows the crossing of a level."""
         start = tuning.strengths[0] * unit
         tracker = Tracker(level, start, least=min(start, unit / 10))
@@ -261,7 +252,7 @@ class Search:
         self._train(model, tuning.recipe(self.recipe), 0.0, trail, tracker)
         return model, tracker
 
-    def _blind(self, attack: Attack, model: nn.Module, eps: float, examples: int, trail: _Trail) -> bool:
+    def _blind(self, attack: Attack, model: nn.Module, eps: float, examples: int, trail: Trail) -> bool:
         """Tell whether a network resists a weaker attack than the recipe's, and not that one."""
         own = self.recipe.attack
         steps = [a.steps * a.restarts for a in (attack, own)]
@@ -296,7 +287,7 @@ class Search:
         model: nn.Module,
         recipe: Recipe,
         eps: Any,
-        trail: _Trail | None = None,
+        trail: Trail | None = None,
         tracker: Tracker | None = None,
     ) -> History:
         largest = float(tracker.eps if tracker else torch.as_tensor(eps).max())
@@ -317,40 +308,6 @@ class Search:
     def _loss(self, history: History) -> float:
         running = self.train_loss == "running"
         return float(history.at_best("train_loss") if running else history.evaluated_loss)
-
-
-class _Trail:
-    """What a method has seen and spent."""
-
-    def __init__(self, clean: Clean) -> None:
-        self.target, self.clean_passes = clean.target, clean.passes
-        self.points, self.passes, self.seconds = [clean.point], 0.0, 0.0
-        self.start, self.repeated = time.perf_counter(), list[float]()
-
-    def add(self, point: Point) -> None:
-        self.points = sorted([*self.points, point], key=lambda p: p.eps)
-
-    def pay(self, other: CriticalStrength) -> None:
-        """Take over the cost of another result, whenever it was found."""
-        self.start = time.perf_counter()
-        self.passes, self.seconds = self.passes + other.passes, self.seconds + other.seconds
-
-    def crossing(self) -> tuple[float, float, float]:
-        return crossing(self.points, self.target)
-
-    def result(self, method: str, eps_star: float, lower: float, upper: float) -> CriticalStrength:
-        return CriticalStrength(
-            float(eps_star),
-            float(lower),
-            float(upper),
-            tuple(self.points),
-            self.target,
-            method,
-            self.seconds + time.perf_counter() - self.start,
-            self.passes,
-            self.clean_passes,
-            repeated=tuple(sorted(self.repeated)),
-        )
 
 
 def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:
