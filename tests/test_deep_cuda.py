@@ -34,7 +34,7 @@ def images(n=72):
     return Data("images", x, y, x[:20], y[:20], classes=3, augment="crop-flip").to("cuda")
 
 
-def close(a, b, rtol):
+def assert_close(a, b, rtol):
     for name in ("train_loss", "train_accuracy", "test_loss", "clean_test_loss", "evaluated_loss"):
         np.testing.assert_allclose(getattr(b, name), getattr(a, name), rtol=rtol, err_msg=name)
 
@@ -54,7 +54,7 @@ def close(a, b, rtol):
 def test_recorded_steps_give_the_numbers_of_plain_ones(eps, changes):
     recipe = RECIPE.but(**changes)
     runs = [train(convolutional(), images(), recipe.but(cuda_graphs=flag), eps) for flag in (False, True)]
-    close(*runs, rtol=1e-5)
+    assert_close(*runs, rtol=1e-5)
 
 
 def test_recorded_steps_follow_the_crossing():
@@ -63,7 +63,7 @@ def test_recorded_steps_follow_the_crossing():
         train(convolutional(), images(), RECIPE.but(cuda_graphs=flag), tracker=tracker)
         for flag, tracker in zip((False, True), trackers, strict=True)
     ]
-    close(*runs, rtol=1e-5)
+    assert_close(*runs, rtol=1e-5)
     assert trackers[0].mean != 0.02
     np.testing.assert_allclose(trackers[1].mean, trackers[0].mean, rtol=1e-5)
 
@@ -71,7 +71,7 @@ def test_recorded_steps_follow_the_crossing():
 def test_dropout_draws_anew_at_every_replay():
     recipe, data = RECIPE.but(epochs=4, batch_size=10), blobs().to("cuda")
     runs = [train(normed(), data, recipe.but(cuda_graphs=flag), 0.05) for flag in (False, True)]
-    close(*runs, rtol=1e-5)
+    assert_close(*runs, rtol=1e-5)
 
 
 def test_a_stack_is_recorded_as_well():
@@ -80,7 +80,7 @@ def test_a_stack_is_recorded_as_well():
         train(Stack(network(), 2), data, RECIPE.but(cuda_graphs=flag, batch_size=20), eps)
         for flag in (False, True)
     ]
-    close(*runs, rtol=1e-5)
+    assert_close(*runs, rtol=1e-5)
 
 
 def test_a_recording_is_replayed_and_other_shapes_are_not():
@@ -104,7 +104,7 @@ def test_the_gpu_gives_the_numbers_of_the_cpu():
     recipe = RECIPE.but(attack=replace(RECIPE.attack, random_start=False))  # each device draws its own
     data = replace(images(), augment=None)
     runs = [train(convolutional(), data.to(device), recipe, 0.05) for device in ("cpu", "cuda")]
-    close(*runs, rtol=1e-3)
+    assert_close(*runs, rtol=1e-3)
 
 
 def test_a_killed_run_goes_on(tmp_path):
@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on(tmp_path):
     whole = train(convolutional(), images(), recipe, 0.05)
     with pytest.raises(Killed):
         train(convolutional(), images(), recipe, 0.05, path, report=killing(2))
-    close(whole, train(convolutional(), images(), recipe, 0.05, path), rtol=1e-5)
+    assert_close(whole, train(convolutional(), images(), recipe, 0.05, path), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["preact-resnet18", "wide-resnet34"])
@@ -128,7 +128,7 @@ def test_residual_networks_train_in_mixed_precision(name):
     ]
     assert np.isfinite(runs[1].evaluated_loss)
     assert runs[1].train_loss[-1] < runs[1].train_loss[0]
-    close(*runs, rtol=0.1)
+    assert_close(*runs, rtol=0.1)
 
 
 @pytest.mark.parametrize("method", ["scratch", "finetune", "attack-only"])

@@ -57,9 +57,12 @@ def _one(setting: Mapping[str, Any], replicate: int, seed: int, local: Local) ->
             tuning = replace(tuning, attack=start.recipe.attack)
         found[name] = search.finetune(tuning)
     # One strength after the other where its cost is measured: a stack trains more than a search needs.
-    stacked = start.small and not setting["tuned"]
-    refine, tries = (0, 1) if setting.get("once") else (1, TRIES)
-    found["scratch"] = search.scratch(None, 0 if stacked else refine, stacked, tries)
+    if start.small and not setting["tuned"]:
+        found["scratch"] = search.scratch(refine=0, side_by_side=True)
+    elif setting.get("once"):
+        found["scratch"] = search.scratch(refine=0, tries=1)
+    else:
+        found["scratch"] = search.scratch(refine=1)
     return _row(found)
 
 
