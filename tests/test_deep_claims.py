@@ -218,6 +218,19 @@ def test_a_strength_that_some_seeds_do_not_reach_has_its_median(rng, tmp_path):
     assert "se" not in row  # all seeds agree on a strength of the grid
 
 
+def test_a_strength_that_was_not_found_is_a_failure(rng):
+    from claims.deep_catastrophic import _strength
+
+    some = _strength(np.array([0.1, np.nan, np.inf, np.inf]), experiment="eps*")
+    assert some == {
+        "experiment": "eps*, median (2 of 3 infinite)", "estimate": np.inf, "replicates": 3, "failures": 1
+    }  # fmt: skip
+    mean = _strength(np.array([0.1, 0.3, np.nan]), experiment="eps*")
+    assert (mean["estimate"], mean["replicates"], mean["failures"]) == (pytest.approx(0.2), 2, 1)
+    none = _strength(np.full(2, np.nan), experiment="eps*")
+    assert (none["replicates"], none["failures"]) == (0, 2)
+
+
 def test_sizes_are_decided_one_by_one(rng, tmp_path):
     from claims import deep_catastrophic
 

@@ -152,14 +152,17 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
 def _strength(values: np.ndarray, **keys: Any) -> dict[str, Any]:
     """A row with the mean over seeds; with the median where some are infinite, which then are no failures.
 
-    Seeds that agree on a strength of the grid have no spread, and say nothing within its spacing.
+    NaN is one: an ε* that was not found, or a ratio to one. Seeds that agree on a strength of the grid have
+    no spread, and say nothing within its spacing.
     """
-    infinite = int((~np.isfinite(values)).sum())
-    if not infinite and np.ptp(values) > 0:
+    known = values[~np.isnan(values)]
+    infinite = int(np.isinf(known).sum())
+    if not known.size or (not infinite and np.ptp(known) > 0):
         return entry(values, **keys)
     if infinite:
-        keys["experiment"] += f", median ({infinite} of {values.size} infinite)"
-    return keys | {"estimate": float(np.median(values)), "replicates": values.size, "failures": 0}
+        keys["experiment"] += f", median ({infinite} of {known.size} infinite)"
+    lost = values.size - known.size
+    return keys | {"estimate": float(np.median(known)), "replicates": known.size, "failures": lost}
 
 
 def _over(top: np.ndarray, eps: np.ndarray) -> np.ndarray:
