@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from linphase.deep import FGM, PGD, Attack, Stack, fgm, mlp, pgd  # noqa: E402
+from linphase.deep import FGM, PGD, Attack, fgm, mlp, pgd  # noqa: E402
 from linphase.deep.losses import LOSSES, divergence  # noqa: E402
 
 NORMS = ("linf", "l2")
@@ -345,37 +345,6 @@ def test_parameters_and_inputs_get_no_gradient():
         assert p.requires_grad
     with torch.no_grad():
         assert not torch.equal(fgm(model, x, y, 0.1), x)
-
-
-# --------------------------------------------------------------------------------------------------- stacks
-
-
-@every_norm
-@pytest.mark.parametrize("loss", ["cross-entropy", "trades", "mart"])
-def test_every_member_of_a_stack_has_its_own_ball(norm, loss):
-    model, (x, y) = network().double(), batch(dtype=torch.float64)
-    eps = torch.tensor([0.0, 0.1, 0.5], dtype=torch.float64)
-    stack = Stack(model, 3)
-    with torch.no_grad():
-        for weights in stack.weights:
-            weights *= torch.tensor([1.0, 2.0, 3.0]).reshape(-1, *[1] * (weights.ndim - 1))
-    plan = Attack(norm, 5, restarts=2)
-    xs, ys = x.expand(3, *x.shape), y.expand(3, *y.shape)
-    found = plan.run(stack, xs, ys, eps, LOSSES[loss], generator=generator())
-    for k in range(3):
-        model.load_state_dict(stack.member(k))
-        alone = plan.run(model, x, y, float(eps[k]), LOSSES[loss], generator=generator())
-        torch.testing.assert_close(found[k], alone, rtol=1e-9, atol=1e-12)
-    assert torch.equal(found[0], x)
-
-
-def test_a_stack_in_eval_mode_drops_nothing():
-    model = nn.Sequential(nn.Linear(6, 50), nn.Dropout(0.5), nn.Linear(50, 4))
-    stack, x = Stack(model, 2), torch.rand(5, 6)
-    stack.eval()
-    torch.testing.assert_close(stack(x.expand(2, 5, 6))[1], model.eval()(x))
-    stack.train()
-    assert not torch.equal(stack(x.expand(2, 5, 6)), stack(x.expand(2, 5, 6)))
 
 
 # ------------------------------------------------------------------------------------------------- bad input

@@ -91,6 +91,37 @@ def test_a_search_side_by_side_goes_on_by_stacks(crossing, stacks, monkeypatch):
     assert found.eps_star == pytest.approx(crossing)
 
 
+@pytest.mark.parametrize(
+    ("train_loss", "followed", "begin"),
+    [
+        ("running", 0.1, 0.1),
+        ("running", 0.01, 0.01),
+        ("running", np.nan, 0.05),
+        ("running", np.inf, 0.05),
+        ("evaluated", 0.1, 0.1),
+        ("evaluated", 0.01, 0.05),
+        ("evaluated", np.nan, 0.05),
+    ],
+)
+def test_a_search_begins_at_the_attack_only_root_where_following_fails(train_loss, followed, begin):
+    """Where it gives no strength, or one below a root that bounds ε* from below."""
+    search = Search(factory, blobs(), SMALL.but(epochs=1), train_loss=train_loss)
+    search.clean = replace(search.clean, target=1.0, point=Point(0.0, 0.0))
+    search.root = replace(search.attack_only(), eps_star=0.05, passes=7.0)
+    search.followed = replace(search.root, eps_star=followed, passes=3.0)
+    found = search.scratch(refine=0, tries=1)
+    assert found.trace[1].eps == pytest.approx(begin)
+    paid = 3.0 if (train_loss, begin) == ("running", followed) else 10.0
+    assert found.passes == pytest.approx(paid + found.trace[1].history.passes)
+
+
+def test_a_search_without_any_hint_begins_at_a_hundredth_of_the_box():
+    search = Search(factory, blobs(), SMALL.but(epochs=1))
+    search.clean = replace(search.clean, target=1.0, point=Point(0.0, 0.0))
+    search.root = search.followed = replace(search.attack_only(), eps_star=np.inf)
+    assert search.scratch(refine=0, tries=1).trace[1].eps == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("side_by_side", [False, True])
 def test_a_search_trains_nothing_where_the_clean_loss_exceeds_the_level(side_by_side):
     search = Search(factory, blobs(), SMALL.but(epochs=1))

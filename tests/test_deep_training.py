@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from small_runs import RECIPE, blobs, network, normed, same_weights  # noqa: E402
+from small_runs import RECIPE, blobs, network, normed  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
@@ -63,12 +63,13 @@ def test_a_loop_written_by_hand_gives_the_same_weights(eps, seed):
     ours, theirs = network(), network()
     history = train(ours, data, recipe, eps, seed=seed)
     weights, losses = by_hand(theirs, data, recipe, eps, seed)
-    assert same_weights(ours, theirs)
+    # The loop by hand rounds differently, in its cross-entropy and its steps.
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, weights[-1][name], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(history.train_loss, losses, rtol=1e-6)
     assert history.lr.tolist() == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.002])
     best = network()
     history = train(best, data, recipe.but(select="best"), eps, seed=seed)
-    # The loop by hand rounds differently in its cross-entropy.
     for name, value in best.state_dict().items():
         torch.testing.assert_close(value, weights[history.best][name], rtol=1e-5, atol=1e-6)
 
@@ -391,10 +392,3 @@ def test_bad_input_has_its_sentence(changes, error, sentence):
 def test_bad_recipes_have_their_sentence(changes, error, sentence):
     with pytest.raises(error, match=sentence):
         Recipe(**changes)
-
-
-def test_a_stack_has_no_batch_norm():
-    with pytest.raises(ValueError, match="model must have no batch norm to be stacked"):
-        Stack(normed(), 2)
-    with pytest.raises(ValueError, match="members must be at least 1, got 0"):
-        Stack(network(), 0)

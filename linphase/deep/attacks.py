@@ -107,13 +107,15 @@ class Attack:
             def objective(z: Tensor) -> Tensor:
                 return loss.ascent(forward(z), y, clean, loss.beta)
 
+            project = _projection(x, y, eps, self.norm, bounds)
+
             best, highest = x, None
             for k in range(self.restarts):
                 z = x
                 if starts is not None:
                     scale = TRADES_START if loss.name == "trades" else eps
-                    z = _project(x + scale * starts[k], x, y, eps, self.norm, bounds)
-                z = self._ascend(objective, z, x, y, eps, bounds)
+                    z = project(x + scale * starts[k])
+                z = self._ascend(objective, project, z, y, self.step * eps)
                 if self.restarts == 1:
                     return z
                 with torch.no_grad():
@@ -147,18 +149,16 @@ class Attack:
     def _ascend(
         self,
         objective: Callable[[Tensor], Tensor],
+        project: Callable[[Tensor], Tensor],
         z: Tensor,
-        x: Tensor,
         y: Tensor,
-        eps: Tensor,
-        bounds: Bounds,
+        step: Tensor,
     ) -> Tensor:
         for _ in range(self.steps):
             z = z.detach().requires_grad_()
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(objective(z).sum(), z)
-            moved = z.detach() + self.step * eps * _steepest(gradient, y, self.norm)
-            z = _project(moved, x, y, eps, self.norm, bounds)
+            z = project(torch.addcmul(z.detach(), step, _steepest(gradient, y, self.norm)))
         return z
 
 
@@ -290,7 +290,7 @@ def _size(change: Tensor, y: Tensor, norm: str) -> Tensor:
 def _steepest(gradient: Tensor, y: Tensor, norm: str) -> Tensor:
     """Direction of unit norm along which the loss rises fastest; 0 where the gradient is 0."""
     if norm == "linf":
-        return gradient.sign() + 0 * gradient  # the sign of NaN is 0
+        return gradient.sign().add_(gradient, alpha=0)  # the sign of NaN is 0
     # The largest entry goes first, since squares of a tiny gradient underflow.
     scale = _over(_size(gradient, y, "linf"), gradient)
     gradient = gradient / torch.where(scale > 0, scale, 1.0)
@@ -298,15 +298,21 @@ def _steepest(gradient: Tensor, y: Tensor, norm: str) -> Tensor:
     return gradient / torch.where(length > 0, length, 1.0)
 
 
-def _project(z: Tensor, x: Tensor, y: Tensor, eps: Tensor, norm: str, bounds: Bounds) -> Tensor:
-    """Nearest point of the ball, then of the box: inside both, since the box holds the centre."""
+def _projection(x: Tensor, y: Tensor, eps: Tensor, norm: str, bounds: Bounds) -> Callable[[Tensor], Tensor]:
+    """Return the map to the nearest point of the ball, then of the box: inside both, as the box holds x."""
     if norm == "linf":
-        z = torch.maximum(torch.minimum(z, x + eps), x - eps)
-    else:
+        low, high = x - eps, x + eps
+        if bounds is not None:
+            low, high = low.clamp(*bounds), high.clamp(*bounds)
+        return lambda z: z.clamp(low, high)
+
+    def nearest(z: Tensor) -> Tensor:
         change = z - x
         length = _over(_size(change, y, "l2"), x)
         z = torch.where(length > eps, x + change * (eps / length.clamp_min(1e-30)), z)
-    return z if bounds is None else z.clamp(*bounds)
+        return z if bounds is None else z.clamp(*bounds)
+
+    return nearest
 
 
 def _normal(x: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -65,9 +65,10 @@ def critical_strength(
     seeds : sequence of int
         Each stands for initialisation, order and random starts.
     grid : rising sequence of positive floats, optional
-        Strengths for "scratch". By default it begins where "finetune" leads and goes on, up or down by 1.3
-        and then by its squares, until L crosses R; side by side where a shorter run leads, by stacks of .6 to
-        1.5 times the start, then of 3 times or a third of it.
+        Strengths for "scratch". By default it begins where "finetune" leads (at the attack-only root, where
+        ε did not arrive) and goes on, up or down by 1.3 and then by its squares, until L crosses R; side by
+        side where a shorter run leads, by stacks of .6 to 1.5 times the start, then of 3 times or a third of
+        it.
     refine : int
         Further runs of "scratch": at the interpolated crossing, or where the loss bends in the middle of its
         bracket; side by side, four at once evenly inside it.

@@ -105,9 +105,7 @@ class Search:
         if grid is not None:
             train_at(grid)
         elif self.clean.point.loss <= trail.target:
-            start = self.finetune(QUICK) if side_by_side else self.followed
-            trail.pay(start)
-            eps = start.eps_star if 0 < start.eps_star < np.inf else self._scale()
+            eps = self._begin(self.finetune(QUICK) if side_by_side else self.followed, trail)
             factors, stride = (AROUND, LEAP) if side_by_side else ((1.0,), STRIDE)
             for _ in range(tries):
                 train_at([eps * factor for factor in factors])
@@ -211,6 +209,19 @@ class Search:
             root = float(brentq(excess, low, high, xtol=1e-12 * high, rtol=max(tolerance, 1e-12)))
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
+
+    def _begin(self, followed: CriticalStrength, trail: Trail) -> float:
+        """Return where following led, or the attack-only root where ε did not arrive.
+
+        Of the evaluated loss also where ε ended below the root, which bounds ε* from below.
+        """
+        trail.pay(followed)
+        led = followed.eps_star
+        if 0 < led < np.inf and self.train_loss == "running":
+            return led
+        trail.pay(self.root)
+        usable = [eps for eps in (led, self.root.eps_star) if 0 < eps < np.inf]
+        return max(usable, default=self._scale())
 
     def _from_scratch(self, eps: float, trail: Trail) -> History:
         """Train at a strength, and if ε rose too fast for anything to be learned, with a longer warm-up."""

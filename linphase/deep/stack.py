@@ -6,11 +6,18 @@ once, as a batched product, and gradients of the summed loss are those of each c
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from linphase.deep.checks import check_count
+from linphase.deep.models import Normalise
+
+POINTWISE = (Normalise, nn.ReLU, nn.Tanh)
+"""Layers that treat every entry alike, so that they take a stack as it is."""
 
 
 class Stack(nn.Module):
@@ -30,7 +37,7 @@ class Stack(nn.Module):
     Raises
     ------
     ValueError
-        If the network has batch norm, whose statistics cannot be shared.
+        If the network has batch norm, whose statistics cannot be shared, or one parameter under two names.
     """
 
     def __init__(self, model: nn.Module, members: int) -> None:
@@ -40,39 +47,59 @@ class Stack(nn.Module):
             raise ValueError("model must have no batch norm to be stacked, train its copies one by one")
         self.members = members
         self.names = dict(model.named_parameters())
-        # Registered under one flat name each; the network itself is only the form of the computation.
+        every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        if twice := [name for name in every if name not in self.names]:
+            raise ValueError(f"model must have no parameter twice to be stacked, got {', '.join(twice)}")
+        # Registered under one flat name each; a copy of the network is only the form of the computation.
         self.weights = nn.ParameterList(
             nn.Parameter(value.detach().expand(members, *value.shape).clone())
             for value in self.names.values()
         )
-        self._form = [model]  # in a list, so that its own parameters are not ours
-        self._constants = list(dict(model.named_buffers()))
-        for k, value in enumerate(model.buffers()):
-            self.register_buffer(f"constant_{k}", value.clone(), persistent=False)
+        # Types by identity: a subclass may compute something else.
+        self._plain = type(model) is nn.Sequential and all(
+            type(layer) in POINTWISE or (type(layer) is nn.Linear and f"{k}.bias" in self.names)
+            for k, layer in enumerate(model)
+        )
+        self._form = [copy.deepcopy(model)]  # in a list, so that its own parameters are not ours
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of all members."""
         form = self._form[0]
         if form.training != self.training:  # it is no module of ours, so our modes do not reach it
             form.train(self.training)
+        if self._plain and x.ndim == 3:
+            return self._chain(form, x)
 
         def one(weights: tuple[Tensor, ...], inputs: Tensor) -> Tensor:
             named = dict(zip(self.names, weights, strict=True))
-            result: Tensor = functional_call(form, named | self._fixed(), (inputs,))
+            result: Tensor = functional_call(form, named, (inputs,))
             return result
 
         result: Tensor = vmap(one, randomness="same")(tuple(self.weights), x)
         return result
 
-    def _fixed(self) -> dict[str, Tensor]:
-        return {name: self.get_buffer(f"constant_{k}") for k, name in enumerate(self._constants)}
+    def _chain(self, layers: Any, x: Tensor) -> Tensor:
+        """Fully connected layers, for which `vmap` would run several operations each."""
+        named = dict(zip(self.names, self.weights, strict=True))
+        for k, layer in enumerate(layers):
+            if isinstance(layer, nn.Linear):
+                bias, weight = named[f"{k}.bias"], named[f"{k}.weight"]
+                x = torch.baddbmm(bias[:, None], x, weight.mT)
+            else:
+                x = layer(x)
+        return x
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move the form, with its constants, wherever the weights go."""
+        self._form[0]._apply(fn)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def member(self, index: int) -> dict[str, Tensor]:
         """State of one member, as its network's ``load_state_dict`` takes it."""
         weights = {
             name: value[index].detach().clone() for name, value in zip(self.names, self.weights, strict=True)
         }
-        return weights | self._fixed()
+        return weights | {name: value.clone() for name, value in self._form[0].named_buffers()}
 
 
 def form_of(model: nn.Module) -> nn.Module:
