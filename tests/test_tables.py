@@ -86,17 +86,34 @@ def test_exponents_are_recovered(scripts):
     assert found["n"].se < 0.05
 
 
-def test_infinite_strengths_are_counted_and_left_out(scripts, tmp_path):
-    from claims import deep_size
-    from claims.deep_cells import laws, summary
+def test_strengths_of_0_and_infinity_are_counted(scripts):
+    """A mean leaves them out; a law takes the smallest and the largest strength found in their place."""
+    from claims.deep_cells import join, laws, summary
 
     cells = planted(-0.4, 0.25, np.random.default_rng(3))
-    cells[0].values["eps scratch"][:3] = [np.inf, 0.0, np.inf]
-    assert laws(cells)["n"].failures == 3
-    row = summary(cells[0].values["eps scratch"], experiment="x")
+    eps = cells[0].values["eps scratch"]
+    eps[:3] = [np.inf, 0.0, np.inf]
+    row = summary(eps, experiment="x")
     assert (row["replicates"], row["failures"]) == (7, 3)
+    found = laws(cells)["n"]
+    assert (found.n, found.failures) == (80, 3)
+    usual = np.concatenate([eps[3:], join(cells[1:], "eps scratch")])
+    eps[:3] = [usual.max(), usual.min(), usual.max()]
+    plain = laws(cells)["n"]
+    assert (plain.value, plain.se, plain.failures) == (found.value, found.se, 0)
+
+
+@pytest.mark.parametrize(("lost", "status"), [(8, "supported"), (9, "inconclusive")])
+def test_a_law_stays_open_where_more_than_a_tenth_of_its_seeds_are_lost(scripts, tmp_path, lost, status):
+    from claims import deep_size
+
+    cells = planted(-0.8, 0.25, np.random.default_rng(3))
+    cells[0].values["eps scratch"][:lost] = 0.0  # at the smallest n: against the claim
     report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
-    assert decided(report.claims)["eps* falls as n grows"] == "inconclusive"  # they may say the opposite
+    assert decided(report.claims)["eps* falls as n grows"] == status
+    cells[0].values["eps scratch"][:] = np.inf  # for it, but too many
+    report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    assert decided(report.claims)["eps* falls as n grows"] == "inconclusive"
 
 
 @pytest.mark.parametrize(("scale", "status"), [(1.0, "supported"), (40.0, "refuted")])

@@ -62,7 +62,7 @@ def _log_softmax(output: Tensor) -> Tensor:
 
 
 def _of_class(values: Tensor, y: Tensor) -> Tensor:
-    return values.gather(-1, y[..., None])[..., 0]
+    return values.gather(-1, y[..., None]).squeeze(-1)
 
 
 @dataclass(frozen=True)

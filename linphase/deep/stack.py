@@ -75,12 +75,12 @@ class Stack(nn.Module):
             result: Tensor = functional_call(form, named, (inputs,))
             return result
 
-        result: Tensor = vmap(one, randomness="same")(tuple(self.weights), x)
+        result: Tensor = vmap(one, randomness="same")(tuple(self.parameters()), x)
         return result
 
     def _chain(self, layers: Any, x: Tensor) -> Tensor:
         """Fully connected layers, for which `vmap` would run several operations each."""
-        named = dict(zip(self.names, self.weights, strict=True))
+        named = dict(zip(self.names, self.parameters(), strict=True))  # iterating over a list of them is slow
         for k, layer in enumerate(layers):
             if isinstance(layer, nn.Linear):
                 bias, weight = named[f"{k}.bias"], named[f"{k}.weight"]

@@ -69,14 +69,17 @@ def laws(cells: Sequence[Cell], name: str = "eps scratch") -> dict[str, evidence
     """Exponents of n and of the width in ε*: least squares of log ε* on both logarithms, a seed a point.
 
     Errors are of the fit, so what the law leaves unexplained widens them, and robust (HC3): seeds vary more
-    at some sizes than at others. A variable that does not vary has no exponent.
+    at some sizes than at others. A variable that does not vary has no exponent. A seed whose ε* is 0 or
+    infinite has the smallest or the largest that any other has, and is counted.
     """
-    points = [(finite(cell.values[name]), cell.setting) for cell in cells]
-    lost = sum(failures for (_, failures), _ in points)
-    y = np.log(np.concatenate([kept for (kept, _), _ in points]))
+    eps = join(cells, name)
+    kept, lost = finite(eps)
+    if not kept.size:
+        return {}
+    y = np.log(eps.clip(kept.min(), kept.max()))
     columns = {}
     for key in ("n", "width"):
-        column = np.concatenate([np.full(kept.size, np.log(s[key])) for (kept, _), s in points])
+        column = np.concatenate([np.full(c.values[name].size, np.log(c.setting[key])) for c in cells])
         if np.ptp(column) > 0:
             columns[key] = column
     if y.size <= len(columns) + 1:
@@ -88,9 +91,13 @@ def laws(cells: Sequence[Cell], name: str = "eps scratch") -> dict[str, evidence
     }
 
 
-def open_if_lost(claim: evidence.Claim) -> evidence.Claim:
-    """Return a claim, left open if seeds are lost to it: an ε* of 0 or ∞ may be what speaks against it."""
-    return replace(claim, p_support=1.0, p_refute=1.0) if claim.estimate.failures else claim
+def open_if_lost(claim: evidence.Claim, few: float = 0.0) -> evidence.Claim:
+    """Return a claim, left open if seeds are lost to it: an ε* of 0 or ∞ may be what speaks against it.
+
+    ``few`` is the share of seeds that may be, where the estimate makes something of them.
+    """
+    lost = claim.estimate.failures > few * claim.estimate.n
+    return replace(claim, p_support=1.0, p_refute=1.0) if lost else claim
 
 
 def log_ratio(top: np.ndarray, bottom: np.ndarray) -> evidence.Estimate | None:

@@ -51,7 +51,8 @@ def report(results: Results, options: Options) -> Report:
         rows += _at_chance(cell)
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
-    claims = [open_if_lost(claim) for claim in _laws(cells, rows) + _bound(cells, rows)]
+    claims = [open_if_lost(claim, few=0.1) for claim in _laws(cells, rows)]
+    claims += [open_if_lost(claim) for claim in _bound(cells, rows)]
     claims += _customary(cells, options)
     for part in (deep_schedule, deep_robust):
         more_rows, more_claims = part.compare(results)
