@@ -9,11 +9,11 @@ from linphase.deep import Attack, Data, Recipe, mlp
 RECIPE = Recipe(epochs=5, batch_size=20, lr=0.2, attack=Attack(steps=2))
 
 
-def blobs(n=50, seed=0):
+def blobs(n=50, seed=0, tests=60):
     """Three classes that overlap, in [0, 1]⁵."""
     g = torch.Generator().manual_seed(seed)
     centres = torch.rand(3, 5, generator=g)
-    y, y_test = (torch.randint(3, (size,), generator=g) for size in (n, 60))
+    y, y_test = (torch.randint(3, (size,), generator=g) for size in (n, tests))
     x, x_test = ((centres[k] + 0.25 * torch.randn(len(k), 5, generator=g)).clamp(0, 1) for k in (y, y_test))
     return Data("blobs", x, y, x_test, y_test, classes=3)
 
