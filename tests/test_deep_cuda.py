@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from small_runs import Killed, blobs, convolutional, killing, network, normed  # noqa: E402
 
-from linphase.deep import Attack, Data, Recipe, Stack, critical_strength, train  # noqa: E402
+from linphase.deep import Attack, Data, Recipe, Stack, critical_strength, train, training  # noqa: E402
 from linphase.deep.graphs import Replayed  # noqa: E402
 from linphase.deep.models import model  # noqa: E402
 from linphase.deep.search import build  # noqa: E402
@@ -98,6 +98,17 @@ def test_a_recording_is_replayed_and_other_shapes_are_not():
     assert replayed(x[:2], 2)[0].tolist() == [2, 2]
     assert replayed(x, 3)[0].tolist() == [3, 3, 3]
     assert calls == [2, 2, 2, 3]
+
+
+@pytest.mark.parametrize(("flag", "calls"), [(True, 2 + 3), (False, 3 * 3)])
+def test_training_replays_all_but_the_last_batch_of_an_epoch(monkeypatch, flag, calls):
+    """Three epochs of 20, 20 and 10 examples: the first batch runs as it is, the second is recorded."""
+    seen, step = [], training._Run._gradients
+    monkeypatch.setattr(
+        training._Run, "_gradients", lambda run, *batch: seen.append(run) or step(run, *batch)
+    )
+    train(network(), blobs().to("cuda"), RECIPE.but(epochs=3, batch_size=20, cuda_graphs=flag), 0.05)
+    assert len(seen) == calls
 
 
 def test_the_gpu_gives_the_numbers_of_the_cpu():
