@@ -74,7 +74,7 @@ def test_signs_of_the_exponents_are_decided(scripts, tmp_path, n, width, statuse
     found = decided(report.claims)
     assert found["eps* falls as n grows"] == statuses[0]
     assert found["eps* rises with the width"] == statuses[1]
-    assert found["the attack-only root lies below eps*"] == "supported"
+    assert found["the attack-only root lies below eps*, in more than two thirds of runs"] == "supported"
 
 
 def test_exponents_are_recovered(scripts):
@@ -191,7 +191,24 @@ def test_an_attack_only_root_above_is_refuted(scripts, tmp_path):
 
     cells = planted(-0.3, 0.3, np.random.default_rng(4), attack=1.5)
     report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
-    assert decided(report.claims)["the attack-only root lies below eps*"] == "refuted"
+    assert (
+        decided(report.claims)["the attack-only root lies below eps*, in more than two thirds of runs"]
+        == "refuted"
+    )
+
+
+@pytest.mark.parametrize(("star", "status"), [(np.inf, "supported"), (0.0, "refuted")])
+def test_the_bound_by_the_attack_only_root_counts_strengths_of_0_and_infinity(
+    scripts, tmp_path, star, status
+):
+    from claims import deep_size
+
+    cells = planted(-0.3, 0.3, np.random.default_rng(4))
+    for cell in cells:
+        cell.values["eps evaluated"] = np.full(10, star)
+    report = deep_size.report({"critical-strength": cells}, Options(tmp_path, own=OWN))
+    claims = decided(report.claims)
+    assert claims["the attack-only root lies below eps*, in more than two thirds of runs"] == status
 
 
 @pytest.mark.parametrize(("power", "status"), [(0.5, "supported"), (-0.5, "refuted")])
