@@ -82,6 +82,8 @@ def test_only_full_runs_are_promoted_and_figures_are_redrawn_from_results(tmp_pa
     code, text = launch("promote", "flat", "--out", "out/flat-quick")
     assert code == 2
     assert "only a run at full scale can be promoted" in text
+    main(flat(reps=4), ["--reps", "3", "--jobs", "1"])
+    assert launch("promote", "flat")[0] == 2
 
     def paint(figures, folder):
         (folder / "wave.pdf").write_text(str(figures["wave"]["x"]) + str(figures["sheet"]["y"]))
@@ -106,7 +108,7 @@ def test_only_full_runs_are_promoted_and_figures_are_redrawn_from_results(tmp_pa
     assert redraw(painted, results, tmp_path / "again") == [tmp_path / "again" / "wave.pdf"]
     assert (tmp_path / "again" / "wave.pdf").read_bytes() == first
 
-    main(flat(), ["--jobs", "1"])
+    main(flat(reps=4), ["--reps", "5", "--jobs", "1"])
     promote(Path("out/flat"), results, tmp_path / "figures")
     assert {path.name for path in results.iterdir()} == {"table.csv", "table.tex", "verdict.json", "run.json"}
     assert not list((tmp_path / "figures").iterdir())

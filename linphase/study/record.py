@@ -119,13 +119,15 @@ def promote(out: Path, results: Path, figures: Path) -> list[Path]:
     Raises
     ------
     ValueError
-        If the run is incomplete, quick, or had its replicates set by hand.
+        If the run is incomplete, quick, or has fewer replicates than the study asks for.
     """
     record = recorded(out)
     if not record:
         raise ValueError(f"only a finished run can be promoted, {out} holds none")
-    if record["arguments"]["quick"] or record["arguments"]["reps"] is not None:
-        raise ValueError(f"only a run at full scale can be promoted, {out} was made with --quick or --reps")
+    if not record.get("full_scale"):
+        raise ValueError(
+            f"only a run at full scale can be promoted, {out} was made with --quick or fewer --reps than usual"
+        )
     results = results / record.get("variant", "")
     clear(results, figures)
     targets = []
