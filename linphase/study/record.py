@@ -126,7 +126,7 @@ def promote(out: Path, results: Path, figures: Path) -> list[Path]:
         raise ValueError(f"only a finished run can be promoted, {out} holds none")
     if not record.get("full_scale"):
         raise ValueError(
-            f"only a run at full scale can be promoted, {out} was made with --quick or fewer --reps than usual"
+            f"only a run at full scale can be promoted, {out} was made with --quick or few --reps"
         )
     results = results / record.get("variant", "")
     clear(results, figures)

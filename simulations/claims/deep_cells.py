@@ -72,32 +72,33 @@ def laws(cells: Sequence[Cell], name: str = "eps scratch") -> dict[str, evidence
     at some sizes than at others. A variable that does not vary has no exponent. A seed whose ε* is 0 or
     infinite has the smallest or the largest that any other has, and is counted.
     """
-    eps = join(cells, name)
-    kept, lost = finite(eps)
+    kept, lost = finite(join(cells, name))
     if not kept.size:
         return {}
-    y = np.log(eps.clip(kept.min(), kept.max()))
+    known = [cell.values[name][~np.isnan(cell.values[name])] for cell in cells]
+    y = np.log(np.concatenate(known).clip(kept.min(), kept.max()))
     columns = {}
     for key in ("n", "width"):
-        column = np.concatenate([np.full(c.values[name].size, np.log(c.setting[key])) for c in cells])
+        column = np.repeat([np.log(cell.setting[key]) for cell in cells], [eps.size for eps in known])
         if np.ptp(column) > 0:
             columns[key] = column
     if y.size <= len(columns) + 1:
         return {}
     fit = sm.OLS(y, sm.add_constant(np.column_stack(list(columns.values())))).fit(cov_type="HC3", use_t=True)
     return {
-        key: evidence.Estimate(float(fit.params[k]), float(fit.bse[k]), float(fit.df_resid), y.size, lost)
+        key: evidence.Estimate(float(fit.params[k]), float(fit.bse[k]), float(fit.df_resid), kept.size, lost)
         for k, key in enumerate(columns, start=1)
     }
 
 
-def open_if_lost(claim: evidence.Claim, few: float = 0.0) -> evidence.Claim:
-    """Return a claim, left open if seeds are lost to it: an ε* of 0 or ∞ may be what speaks against it.
+def few_are_lost(cells: Sequence[Cell], name: str = "eps scratch") -> bool:
+    """Tell whether no cell has more than a tenth of its seeds at 0 or ∞, where others stand for them."""
+    return all(finite(cell.values[name])[1] <= 0.1 * cell.values[name].size for cell in cells)
 
-    ``few`` is the share of seeds that may be, where the estimate makes something of them.
-    """
-    lost = claim.estimate.failures > few * claim.estimate.n
-    return replace(claim, p_support=1.0, p_refute=1.0) if lost else claim
+
+def open_if_lost(claim: evidence.Claim) -> evidence.Claim:
+    """Return a claim, left open if seeds are lost to it: an ε* of 0 or ∞ may be what speaks against it."""
+    return replace(claim, p_support=1.0, p_refute=1.0) if claim.estimate.failures else claim
 
 
 def log_ratio(top: np.ndarray, bottom: np.ndarray) -> evidence.Estimate | None:

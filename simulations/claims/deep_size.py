@@ -10,6 +10,7 @@ import numpy as np
 from claims import deep_robust, deep_schedule
 from claims.deep_cells import (
     columns_of,
+    few_are_lost,
     finite,
     interval,
     join,
@@ -51,7 +52,9 @@ def report(results: Results, options: Options) -> Report:
         rows += _at_chance(cell)
     for cell in cells:
         points += [_point(cell, method) for method in SHORT]
-    claims = [open_if_lost(claim, few=0.1) for claim in _laws(cells, rows)]
+    claims = _laws(cells, rows)
+    if not few_are_lost(cells):
+        claims = [open_if_lost(claim) for claim in claims]
     claims += _bound(cells, rows)
     claims += _customary(cells, options)
     for part in (deep_schedule, deep_robust):
