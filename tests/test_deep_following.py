@@ -138,7 +138,8 @@ def test_a_few_examples_say_where_fine_tuning_starts():
     assert few.passes % 0.5 == 0  # of 20 examples in 40
     assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + 30 + 2.5)
     root, above = search.root, replace(few, eps_star=0.0)
-    search.root_on = lambda examples, tolerance: above
+    search = Search(factory, data, SMALL, seed=1)
+    search.root_on = lambda examples, tolerance: above if examples < 40 else root
     assert search.finetune(Tuning(examples=20)).passes == pytest.approx(few.passes + root.passes + 30 + 2.5)
 
 

@@ -88,10 +88,21 @@ def test_a_search_begins_at_the_attack_only_root_where_following_fails(train_los
     search.clean = replace(search.clean, target=1.0, point=Point(0.0, 0.0))
     search.root = replace(search.attack_only(), eps_star=0.05, passes=7.0)
     search.followed = replace(search.root, eps_star=followed, passes=3.0)
+    search.roots_near = lambda examples: ()
     found = search.scratch(refine=0, tries=1)
     assert found.trace[1].eps == pytest.approx(begin)
     paid = 3.0 if (train_loss, begin) == ("running", followed) else 10.0
     assert found.passes == pytest.approx(paid + found.trace[1].history.passes)
+
+
+def test_a_root_that_following_has_paid_is_not_paid_again():
+    """Where a few examples cross R nowhere, following begins at the root on all."""
+    search = Search(factory, blobs(), SMALL.but(epochs=1), target=50.0)
+    followed, found = search.followed, search.scratch(refine=0, tries=1)
+    assert not 0 < followed.eps_star < np.inf
+    assert followed.passes == sum(root.passes for root in search.roots_near(512))
+    assert search.roots_near(512)[1] is search.root
+    assert found.passes == pytest.approx(followed.passes + found.trace[-1].history.passes)
 
 
 def test_a_search_without_any_hint_begins_at_a_hundredth_of_the_box():

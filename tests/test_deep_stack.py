@@ -1,5 +1,7 @@
 """Stacks: networks side by side are what each is alone; what cannot be stacked is refused."""
 
+from collections import OrderedDict
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,6 +10,7 @@ from torch import nn  # noqa: E402
 
 from linphase.deep import Attack, Stack, mlp  # noqa: E402
 from linphase.deep.losses import LOSSES  # noqa: E402
+from linphase.deep.models import Normalise  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("torch_state")
 
@@ -41,24 +44,49 @@ class Doubled(nn.Linear):
         return 2 * super().forward(x)
 
 
-def chains():
-    """Sequences of layers: the first two are computed by products of all members, the others are not."""
-    relu = nn.ReLU()
-    return {
-        "plain": mlp((6, 8, 4), "tanh", (0.3,), (0.5,)),
-        "one layer twice": nn.Sequential(nn.Linear(6, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 4)),
-        "no bias": nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 4)),
-        "subclass": nn.Sequential(Doubled(6, 8), nn.ReLU(), nn.Linear(8, 4)),
-        "nested": nn.Sequential(nn.Sequential(nn.Linear(6, 8), nn.ReLU()), nn.Linear(8, 4)),
-        "softmax": nn.Sequential(nn.Linear(6, 4), nn.Softmax(-1)),
-    }
+class Backwards(nn.Sequential):
+    def forward(self, x):
+        for layer in reversed(self):
+            x = layer(x)
+        return x
 
 
-@pytest.mark.parametrize("name", list(chains()))
+def hooked():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    model[0].register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return model
+
+
+def replaced():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    model[1].forward = torch.cos
+    return model
+
+
+RELU = nn.ReLU()
+CHAINS = {
+    "plain": mlp((6, 8, 4), "tanh", (0.3,), (0.5,)),
+    "one layer twice": nn.Sequential(nn.Linear(6, 8), RELU, nn.Linear(8, 8), RELU, nn.Linear(8, 4)),
+    "names": nn.Sequential(OrderedDict([("1", nn.Linear(6, 6)), ("0", nn.Linear(6, 6))])),
+}
+OTHERS = {
+    "no bias": nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 4)),
+    "layer of a subclass": nn.Sequential(Doubled(6, 8), nn.ReLU(), nn.Linear(8, 4)),
+    "sequence of a subclass": Backwards(nn.Linear(8, 4), nn.Linear(6, 8)),
+    "nested": nn.Sequential(nn.Sequential(nn.Linear(6, 8), nn.ReLU()), nn.Linear(8, 4)),
+    "softmax": nn.Sequential(nn.Linear(6, 4), nn.Softmax(0)),
+    "hook": hooked(),
+    "replaced method": replaced(),
+}
+
+
+@pytest.mark.parametrize("name", list(CHAINS | OTHERS))
 @pytest.mark.parametrize("shape", [(5, 6), (5, 2, 6)])
 def test_a_stack_computes_what_its_members_do(name, shape):
-    model = chains()[name].double()
+    """By products over all members where the network is a chain of layers, else by `vmap`."""
+    model = (CHAINS | OTHERS)[name].double()
     stack = Stack(model, 3)
+    assert stack._chain == (name in CHAINS)
     g = generator()
     with torch.no_grad():
         for weights in stack.weights:
@@ -72,6 +100,23 @@ def test_a_stack_computes_what_its_members_do(name, shape):
         torch.testing.assert_close(found[k], alone)
         (own,) = torch.autograd.grad(alone.square().sum(), x)
         torch.testing.assert_close(gradient[k], own[k])
+
+
+@pytest.mark.parametrize("layer", [nn.Flatten(-3), nn.AdaptiveAvgPool2d(1)])
+def test_constants_go_where_a_stack_goes_and_leave_the_network_alone(layer):
+    model = nn.Sequential(Normalise((0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), layer)
+    for form, x in ((model, torch.rand(2, 5, 3, 4, 4)), (mlp((6, 4)), torch.rand(2, 5, 6))):
+        stack = Stack(form, 2).to("meta")
+        assert stack(x.to("meta")).device.type == "meta"
+        assert all(value.device.type == "meta" for value in stack.member(0).values())
+        assert all(value.device.type == "cpu" for value in form.state_dict().values())
+
+
+def test_channels_are_those_of_an_image_and_not_the_members():
+    with pytest.raises(ValueError, match="x must be images of 3 channels"):
+        Stack(nn.Sequential(Normalise((0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), nn.Linear(6, 4)), 3)(
+            torch.rand(3, 5, 6)
+        )
 
 
 def test_a_stack_in_eval_mode_drops_nothing():

@@ -78,6 +78,7 @@ class Search:
         self.model_factory, self.data, self.recipe, self.seed = model_factory, data, recipe, seed
         self.trained, self.train_loss, self.tolerance = trained, train_loss, tolerance
         self.folder, self.report, self.target = checkpoints, report, target
+        self._near: dict[int, tuple[CriticalStrength, ...]] = {}
 
     def scratch(
         self,
@@ -105,7 +106,7 @@ class Search:
         if grid is not None:
             train_at(grid)
         elif self.clean.point.loss <= trail.target:
-            eps = self._begin(self.finetune(QUICK) if side_by_side else self.followed, trail)
+            eps = self._begin(QUICK if side_by_side else Tuning(), trail)
             factors, stride = (AROUND, LEAP) if side_by_side else ((1.0,), STRIDE)
             for _ in range(tries):
                 train_at([eps * factor for factor in factors])
@@ -129,10 +130,7 @@ class Search:
         if tuning is None:
             return self.followed
         trail = Trail(self.clean)
-        about = self.root_on(tuning.examples, tolerance=0.05)
-        trail.pay(about)
-        if not 0 < about.eps_star < np.inf:  # a few examples may lie above R where all lie below
-            about = self.root
+        for about in self.roots_near(tuning.examples):
             trail.pay(about)
         unit = about.eps_star
         if not 0 < unit < np.inf:
@@ -176,6 +174,16 @@ class Search:
         """The attack-only result."""
         return self.root_on(self.data.n, self.tolerance)
 
+    def roots_near(self, examples: int) -> tuple[CriticalStrength, ...]:
+        """Return the attack-only result on so many examples and, where that has no root, also on all.
+
+        A few examples may lie above R where all lie below.
+        """
+        if examples not in self._near:
+            few = self.root_on(examples, tolerance=0.05)
+            self._near[examples] = (few,) if 0 < few.eps_star < np.inf else (few, self.root)
+        return self._near[examples]
+
     def root_on(self, examples: int, tolerance: float) -> CriticalStrength:
         """Return the attack-only result on so many of the training examples."""
         clean, attack, data = self.clean, self.recipe.judging, self.data
@@ -210,16 +218,20 @@ class Search:
         trail.points = [Point(*point) for point in sorted(found.items())]
         return trail.result("attack-only", root, *trail.crossing()[1:])
 
-    def _begin(self, followed: CriticalStrength, trail: Trail) -> float:
-        """Return where following led, or the attack-only root where ε did not arrive.
+    def _begin(self, tuning: Tuning, trail: Trail) -> float:
+        """Return where following leads, or the attack-only root where ε does not arrive.
 
-        Of the evaluated loss also where ε ended below the root, which bounds ε* from below.
+        Of the evaluated loss also where ε ends below the root, which bounds ε* from below.
         """
+        followed = self.followed if tuning == Tuning() else self.finetune(tuning)
         trail.pay(followed)
         led = followed.eps_star
         if 0 < led < np.inf and self.train_loss == "running":
             return led
-        trail.pay(self.root)
+        if all(
+            root is not self.root for root in self.roots_near(tuning.examples)
+        ):  # these following has paid
+            trail.pay(self.root)
         usable = [eps for eps in (led, self.root.eps_star) if 0 < eps < np.inf]
         return max(usable, default=self._scale())
 

@@ -6,7 +6,7 @@ once, as a batched product, and gradients of the summed loss are those of each c
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from torch.func import functional_call, vmap
 from linphase.deep.checks import check_count
 from linphase.deep.models import Normalise
 
-POINTWISE = (Normalise, nn.ReLU, nn.Tanh)
+POINTWISE = (nn.ReLU, nn.Tanh)
 """Layers that treat every entry alike, so that they take a stack as it is."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Stack(nn.Module):
@@ -50,56 +51,70 @@ class Stack(nn.Module):
         every = [name for name, _ in model.named_parameters(remove_duplicate=False)]
         if twice := [name for name in every if name not in self.names]:
             raise ValueError(f"model must have no parameter twice to be stacked, got {', '.join(twice)}")
-        # Registered under one flat name each; a copy of the network is only the form of the computation.
+        # Registered under one flat name each; the network itself is only the form of the computation.
         self.weights = nn.ParameterList(
             nn.Parameter(value.detach().expand(members, *value.shape).clone())
             for value in self.names.values()
         )
-        # Types by identity: a subclass may compute something else.
-        self._plain = type(model) is nn.Sequential and all(
-            type(layer) in POINTWISE or (type(layer) is nn.Linear and f"{k}.bias" in self.names)
-            for k, layer in enumerate(model)
-        )
-        self._form = [copy.deepcopy(model)]  # in a list, so that its own parameters are not ours
+        self._form = [model]  # in a list, so that its own parameters are not ours
+        self._constants = list(dict(model.named_buffers()))
+        for k, value in enumerate(model.buffers()):
+            self.register_buffer(f"constant_{k}", value.clone(), persistent=False)
+        self._chain = _is_chain(model)
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of all members."""
         form = self._form[0]
         if form.training != self.training:  # it is no module of ours, so our modes do not reach it
             form.train(self.training)
-        if self._plain and x.ndim == 3:
-            return self._chain(form, x)
+        if self._chain and x.ndim == 3:
+            return self._along(form._modules, x)
 
         def one(weights: tuple[Tensor, ...], inputs: Tensor) -> Tensor:
             named = dict(zip(self.names, weights, strict=True))
-            result: Tensor = functional_call(form, named, (inputs,))
+            result: Tensor = functional_call(form, named | self._fixed(), (inputs,))
             return result
 
         result: Tensor = vmap(one, randomness="same")(tuple(self.parameters()), x)
         return result
 
-    def _chain(self, layers: Any, x: Tensor) -> Tensor:
-        """Fully connected layers, for which `vmap` would run several operations each."""
-        named = dict(zip(self.names, self.parameters(), strict=True))  # iterating over a list of them is slow
-        for k, layer in enumerate(layers):
+    def _along(self, layers: Mapping[str, Any], x: Tensor) -> Tensor:
+        """Outputs of a chain, by one product a layer: `vmap` would run several operations for each."""
+        # Iterating over a list of parameters is slow.
+        named = dict(zip(self.names, self.parameters(), strict=True)) | self._fixed()
+        for name, layer in layers.items():
             if isinstance(layer, nn.Linear):
-                bias, weight = named[f"{k}.bias"], named[f"{k}.weight"]
-                x = torch.baddbmm(bias[:, None], x, weight.mT)
+                x = torch.baddbmm(named[f"{name}.bias"][:, None], x, named[f"{name}.weight"].mT)
+            elif isinstance(layer, Normalise):
+                x = (x - named[f"{name}.mean"]) / named[f"{name}.std"]
             else:
                 x = layer(x)
         return x
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """Move the form, with its constants, wherever the weights go."""
-        self._form[0]._apply(fn)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+    def _fixed(self) -> dict[str, Tensor]:
+        return {name: self.get_buffer(f"constant_{k}") for k, name in enumerate(self._constants)}
 
     def member(self, index: int) -> dict[str, Tensor]:
         """State of one member, as its network's ``load_state_dict`` takes it."""
         weights = {
             name: value[index].detach().clone() for name, value in zip(self.names, self.weights, strict=True)
         }
-        return weights | {name: value.clone() for name, value in self._form[0].named_buffers()}
+        return weights | self._fixed()
+
+
+def _is_chain(model: nn.Module) -> bool:
+    """Tell whether a model is a sequence of fully connected and pointwise layers, and nothing else.
+
+    Types by identity, since a subclass may compute something else, as may hooks and replaced methods.
+    """
+
+    def usual(layer: nn.Module) -> bool:
+        if type(layer) is nn.Linear:
+            return [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+        return type(layer) in POINTWISE or (type(layer) is Normalise and layer.channels == 1)
+
+    touched = any("forward" in vars(m) or any(getattr(m, hooks) for hooks in HOOKS) for m in model.modules())
+    return type(model) is nn.Sequential and all(usual(layer) for layer in model) and not touched
 
 
 def form_of(model: nn.Module) -> nn.Module:

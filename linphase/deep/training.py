@@ -135,11 +135,7 @@ class _Run:
         recorded = recipe.cuda_graphs and device.type == "cuda" and distributed.world() == 1
         self.gradients = Replayed(self._gradients) if recorded else self._gradients
         self.optimiser = torch.optim.SGD(
-            model.parameters(),
-            recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
+            model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self.rows: list[Tensor] = []  # an epoch a row: (columns, *axes)
         self.best = torch.full(self.axes, -1, dtype=torch.int64, device=device)
@@ -215,7 +211,8 @@ class _Run:
             draw = int(stream(self.seed, "dropout", epoch, *own).integers(2**63))
             torch.default_generator.manual_seed(draw)
             if self.x.is_cuda:
-                torch.cuda.manual_seed(draw)
+                with torch.cuda.device(self.x.device):
+                    torch.cuda.manual_seed(draw)
             for batch in torch.split(order, recipe.batch_size or len(self.x)):
                 x = spread(augment(self.x[batch], kind, generator), self.axes)
                 y = spread(self.y[batch], self.axes)
