@@ -14,7 +14,7 @@ from linphase.study import Cell, Experiment, Options, Part, Report, Results, row
 
 SAYS = "a few short fine-tunings and a line find eps* at a fifth of the cost of training from scratch"
 OURS = "letting eps follow the crossing during one fine-tuning by FGM finds eps* at a fifth of the cost"
-SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 24}
+SIZES, SEEDS = {"digits": (1400, 440)}, {"digits": 24, "mnist": 2, "fashion-mnist": 2}
 MARGIN = float(np.log(1.5))
 COST = 0.2
 ONCE = ": one run where following leads, and a line"

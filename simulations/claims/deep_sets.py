@@ -96,10 +96,16 @@ def setting(net: Net, options: Options, **others: Any) -> dict[str, Any]:
 
 
 def seeds_of(options: Options, others: Mapping[str, int] | None = None) -> Callable[[Mapping[str, Any]], int]:
-    """Return the number of seeds of a setting: of its network, unless ``others`` has one for the data set."""
+    """Return the number of seeds of a setting: of its network, unless ``others`` has one for the data set.
+
+    A network with a single seed, as it is large, keeps that.
+    """
     dataset = options.own["dataset"]
     number = (others or {}).get(dataset)
-    known = {(net.network, net.width, net.n): number or net.seeds for net in NETS[dataset]}
+    known = {
+        (net.network, net.width, net.n): number if number and net.seeds > 1 else net.seeds
+        for net in NETS[dataset]
+    }
 
     def seeds(s: Mapping[str, Any]) -> int:
         own = known[s["network"], s["width"], s["n"]]
