@@ -134,8 +134,9 @@ class _Run:
         self.update = self.forward if wrapped is model else recipe.forward_of(wrapped)
         recorded = recipe.cuda_graphs and device.type == "cuda" and distributed.world() == 1
         self.gradients = Replayed(self._gradients) if recorded else self._gradients
+        self.parameters = list(model.parameters())
         self.optimiser = torch.optim.SGD(
-            model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            self.parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         self.rows: list[Tensor] = []  # an epoch a row: (columns, *axes)
         self.best = torch.full(self.axes, -1, dtype=torch.int64, device=device)
@@ -179,7 +180,7 @@ class _Run:
                 judged = self._score(self.data.x_test[few], self.data.y_test[few])
         lr = torch.full_like(loss, rate)
         row = torch.stack((lr, loss, accuracy, judged.loss, judged.accuracy, clean.loss, clean.accuracy))
-        whole = all(bool(value.isfinite().all()) for value in self.model.parameters())
+        whole = all(bool(value.isfinite().all()) for value in self.parameters)
         if not (whole and loss.isfinite().all() and (judged is unknown or row[[3, 5]].isfinite().all())):
             raise DivergenceError(
                 f"training diverged in epoch {epoch + 1} at eps = {self.eps.tolist()}: "
@@ -201,7 +202,7 @@ class _Run:
         recipe, loss, data = self.recipe, self.recipe.objective, self.data
         order = torch.from_numpy(stream(self.seed, "order", epoch).permutation(len(self.x))).to(self.x.device)
         generator = generator_on(self.x.device, self.seed, "draws", epoch)
-        sums = torch.zeros(2, *self.axes, dtype=torch.float64, device=self.x.device)
+        losses, right = torch.zeros(2, *self.axes, dtype=torch.float64, device=self.x.device)
         kind = data.augment if recipe.augment else None
         self.model.train()
         axis, seen = len(self.axes), 0
@@ -223,18 +224,18 @@ class _Run:
                 starts = None if starts is None else distributed.share(starts, 1)
                 strength = torch.as_tensor(eps, dtype=recipe.dtype, device=x.device)
                 judged, correct, gradients = self.gradients(x, y, strength, starts, nearby, len(batch))
-                for value, gradient in zip(self.model.parameters(), gradients, strict=True):
+                for value, gradient in zip(self.parameters, gradients, strict=True):
                     value.grad = gradient  # those of a replayed step lie where they were recorded
                 self.optimiser.step()
-                sums[0] += judged.sum(-1)
-                sums[1] += correct.sum(-1)
+                losses += judged.sum(-1)
+                right += correct.sum(-1)
                 if self.tracker is not None:
                     seen += len(batch)
                     progress = (epoch + seen / len(self.x)) / recipe.epochs
                     self.tracker.observe(distributed.mean(judged, len(batch)), progress)
                     eps = self.tracker.eps
         distributed.average(self.model.buffers())
-        sums = distributed.total(sums)
+        sums = distributed.total(torch.stack((losses, right)))
         self.passes += 1 + loss.pairs + self.attacked * recipe.attack.steps * recipe.attack.restarts
         self.passes += 4 * self.aligned  # two input gradients, and the backward through them
         return sums[0] / len(self.x), sums[1] / len(self.x)
@@ -255,11 +256,12 @@ class _Run:
         if nearby is not None:
             turns = self._turns(x, y, eps * nearby)
             objective = objective + recipe.align * distributed.local_mean(turns, count)
-        self.optimiser.zero_grad(set_to_none=True)
+        for value in self.parameters:
+            value.grad = None
         torch.autograd.backward(objective)
         with torch.no_grad():
             judged, correct = loss.judge(output, y), hits(output, y)
-        return judged, correct, tuple(value.grad for value in self.model.parameters())
+        return judged, correct, tuple(value.grad for value in self.parameters)
 
     def _turns(self, x: Tensor, y: Tensor, step: Tensor) -> Tensor:
         nearby, bounds = x + step, self.data.bounds

@@ -38,7 +38,8 @@ def experiments(options: Options) -> list[Experiment]:
     tuned = options.own["dataset"] != "digits"
     grid = [setting(net, options, tuned=tuned) for net in nets(options)]
     every = [Experiment("critical-strength", block, grid, seeds_of(options), 1, local=True)]
-    return [*every, *deep_schedule.experiments(options), *deep_robust.experiments(options)]
+    # The slowest blocks first, so that no worker ends with one of them.
+    return [*deep_robust.experiments(options), *every, *deep_schedule.experiments(options)]
 
 
 def report(results: Results, options: Options) -> Report:
