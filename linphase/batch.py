@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from linphase._kernels import regression as kernel
-from linphase.problem import AdversarialProblem, Array, check_real
+from linphase.checks import Array, check_between, check_data, check_vector
+from linphase.problem import AdversarialProblem
 from linphase.solver import relative_gap, solve
 
 
@@ -49,11 +50,11 @@ def solve_batch(X: ArrayLike, y: ArrayLike, eps: ArrayLike, tol: float = 1e-10) 
     CertificateError
         If a gap stays above ``tol``.
     """
-    X, y = check_real("X", X, 3), check_real("y", y, 2)
-    m, n, d = X.shape
-    if y.shape != (m, n):
-        raise ValueError(f"y must have shape ({m}, {n}), as X has shape {X.shape}, got {y.shape}")
-    strengths = _strengths(eps, m)
+    X, y = check_data(X, y, ndim=3)
+    tol, (m, n, d) = check_between("tol", tol), X.shape
+    strengths = check_vector("eps", eps, m)
+    if strengths.min() < 0.0:
+        raise ValueError(f"eps must be at least 0, got {strengths.min():g}")
     thetas, losses, bounds = np.zeros((m, d)), np.full(m, np.inf), np.zeros(m)
     if d < n:
         c = np.einsum("mnd,mn->md", X, y)
@@ -96,12 +97,3 @@ def _least_squares(X: Array, y: Array, c: Array) -> tuple[Array, Array, Array]:
     losses = np.einsum("mn,mn->m", r, r) / y.shape[1]
     bounds = losses - np.abs(explained) / y.shape[1]
     return np.asarray(thetas[..., 0], dtype=np.float64), np.asarray(losses), np.asarray(bounds)
-
-
-def _strengths(eps: ArrayLike, m: int) -> Array:
-    strengths = check_real("eps", np.atleast_1d(np.asarray(eps)), 1)
-    if strengths.size not in (1, m):
-        raise ValueError(f"eps must be one number or {m}, one for each data set, got {strengths.size}")
-    if strengths.min() < 0.0:
-        raise ValueError(f"eps must be at least 0, got {strengths.min()}")
-    return np.ascontiguousarray(np.broadcast_to(strengths, m))

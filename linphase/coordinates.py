@@ -12,7 +12,7 @@ from scipy.linalg import lapack, qr, solve_triangular
 from scipy.linalg.blas import dsyrk
 
 from linphase._kernels.regression import fill_upper
-from linphase.problem import Array
+from linphase.checks import Array
 
 
 def gram(A: Array) -> Array:

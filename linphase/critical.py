@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
+from linphase.checks import Array, check_choice, check_data, check_positive, check_real
 from linphase.coordinates import Coordinates, direct, singular
 from linphase.newton import minimise
-from linphase.problem import Array, check_data, check_real
 from linphase.solver import CertificateError
 
 CRITERIA = ("loss", "parameter", "clean-loss")
@@ -103,9 +103,7 @@ def critical_strength_batch(
 
     The other arguments are common to all, and as in `critical_strength`.
     """
-    X, y = check_real("X", X, 3), check_real("y", y, 2)
-    if X.shape[:2] != y.shape:
-        raise ValueError(f"y must have shape {X.shape[:2]}, as X has shape {X.shape}, got {y.shape}")
+    X, y = check_data(X, y, ndim=3)
     found = [find(*data, theta0, noise, X_test, y_test, criterion) for data in zip(X, y, strict=True)]
     return np.array([strength.eps for strength in found])
 
@@ -200,10 +198,7 @@ class _Known:
             if theta0.shape != (d,):
                 raise ValueError(f"theta0 must have shape ({d},), as X has {d} columns, got {theta0.shape}")
         if noise is not None:
-            if isinstance(noise, bool) or not isinstance(noise, (int, float, np.integer, np.floating)):
-                raise TypeError(f"noise must be a number, got {noise!r:.60}")
-            if not 0.0 < noise < math.inf:
-                raise ValueError(f"noise must be positive and finite, got {noise}")
+            noise = check_positive("noise", noise)
         if (X_test is None) != (y_test is None):
             raise ValueError("X_test and y_test must be given together, got one of them")
         if X_test is None:
@@ -221,8 +216,7 @@ class _Known:
 
     def must_suffice(self, criterion: str, n: int, d: int) -> None:
         """Raise unless the level of the criterion follows from what is known."""
-        if criterion not in CRITERIA:
-            raise ValueError(f"criterion must be one of {', '.join(map(repr, CRITERIA))}, got {criterion!r}")
+        check_choice("criterion", criterion, CRITERIA)
         if criterion == "parameter":
             if d > n and self.theta0 is None:
                 raise ValueError(f"theta0 must be given for 'parameter' where d > n, got n = {n}, d = {d}")

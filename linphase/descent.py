@@ -18,8 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from linphase._kernels.descent import descend
-from linphase.checks import check_count, check_rng, check_steps
-from linphase.problem import AdversarialProblem, Array, check_data, check_eps, check_real
+from linphase.checks import (
+    Array,
+    check_count,
+    check_data,
+    check_nonnegative,
+    check_real,
+    check_rng,
+    check_steps,
+)
+from linphase.problem import AdversarialProblem
 
 _RESIDUALS = 1 << 22  # residuals held at a time when the losses are computed: 32 MB
 
@@ -290,7 +298,7 @@ def _batches(
 
 def _strengths(eps: ArrayLike) -> Array:
     strengths = check_real("eps", np.atleast_1d(eps), 1)
-    check_eps(strengths.min())
+    check_nonnegative("eps", strengths.min())
     return strengths
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from linphase.checks import check_count, check_scale
-from linphase.problem import Array, check_real
+from linphase.checks import Array, check_count, check_nonnegative, check_real
 
 MEAN_ABS = math.sqrt(2 / math.pi)
 """c1 = E|Z| of a standard normal Z."""
@@ -43,7 +42,7 @@ class GaussianDesign:
         for name in ("n", "d"):
             check_count(name, getattr(self, name))
         for name in ("signal", "noise"):
-            check_scale(name, getattr(self, name))
+            check_nonnegative(name, getattr(self, name))
 
     @property
     def theta0(self) -> Array:
@@ -94,7 +93,7 @@ class GaussianDesign:
         ValueError
             If eps is negative or not finite.
         """
-        check_scale("eps", eps)
+        check_nonnegative("eps", eps)
         s, c = self.signal, MEAN_ABS * eps
 
         def slope(k: float) -> float:  # the risk's derivative at k theta0, over 2 s
@@ -145,7 +144,7 @@ def fixed_design_std_norm(X: ArrayLike, noise: float = 1.0) -> float:
     TypeError, ValueError
         If X is not a finite matrix, or noise is no number, negative or not finite.
     """
-    check_scale("noise", noise)
+    check_nonnegative("noise", noise)
     X = check_real("X", X, 2)
     s = np.linalg.svd(X, compute_uv=False)
     s = s[s > max(X.shape) * np.finfo(np.float64).eps * s[0]]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from linphase._kernels import regression as kernel
-from linphase.problem import Array
+from linphase.checks import Array
 
 
 class Found(NamedTuple):

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from linphase._kernels import regression as kernel
+from linphase.checks import Array, check_between, check_count, check_data, check_real, shown
 from linphase.coordinates import Coordinates, principal, singular
 from linphase.newton import minimise
-from linphase.problem import AdversarialProblem, Array, check_data, check_real
+from linphase.problem import AdversarialProblem
 from linphase.radii import zero_radius
 from linphase.solver import relative_gap, solve
 
@@ -70,17 +71,16 @@ def solve_path(
         If a gap stays above ``tol``.
     """
     X, y = check_data(X, y)
+    tol = check_between("tol", tol)
     end = zero_radius(X, y)
     if eps is None:
-        if isinstance(n_eps, bool) or not isinstance(n_eps, int) or n_eps < 2:
-            raise ValueError(f"n_eps must be an integer of at least 2, got {n_eps!r}")
-        grid = end * np.geomspace(1e-3, 1.0, n_eps)
+        grid = end * np.geomspace(1e-3, 1.0, check_count("n_eps", n_eps, least=2))
         if end == 0.0:
             raise ValueError("eps must be given where the zero radius is 0 (X and y are orthogonal)")
     else:
         grid = check_real("eps", eps, 1)
         if grid[0] < 0.0 or (np.diff(grid) <= 0.0).any():
-            raise ValueError(f"eps must be nonnegative and strictly increasing, got {grid}")
+            raise ValueError(f"eps must be nonnegative and strictly increasing, got {shown(grid)}")
     k, d = grid.size, X.shape[1]
     path = Path(grid, np.zeros((k, d)), np.full(k, np.inf), np.full(k, np.inf), np.zeros(k, np.int64), 0)
     steps = 0

@@ -9,52 +9,12 @@ convex, and not smooth where a residual or θ is zero.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from linphase._kernels.regression import adversarial_loss, dual_value
-
-_LARGEST = 1e60  # squares and fourth powers of the data stay finite
-
-Array = NDArray[np.float64]
-
-
-def check_real(name: str, value: Any, ndim: int) -> Array:
-    """Return a C-ordered float64 array of ``ndim`` dimensions with finite entries, or raise."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "buifO":
-            raise TypeError
-        array = np.ascontiguousarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {value!r:.60}") from None
-    if array.ndim != ndim or array.size == 0:
-        raise ValueError(f"{name} must be a nonempty array of {ndim} dimension(s), got shape {array.shape}")
-    largest = max(-array.min(), array.max())
-    if not largest <= _LARGEST:
-        raise ValueError(f"{name} must be finite and below {_LARGEST:g} in size, got an entry of {largest}")
-    return array
-
-
-def check_data(X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """Return X (n, d) and y (n,) as float64 in C order, or raise a sentence that says what is wrong."""
-    X, y = check_real("X", X, 2), check_real("y", y, 1)
-    if len(X) != len(y):
-        raise ValueError(f"X and y must have the same length, got {len(X)} rows and {len(y)} responses")
-    return X, y
-
-
-def check_eps(eps: Any, name: str = "eps") -> float:
-    """Return an attack strength as a float, or raise if it is not a finite number ≥ 0."""
-    try:
-        value = float(eps)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, got {eps!r:.60}") from None
-    if not 0.0 <= value <= _LARGEST:
-        raise ValueError(f"{name} must be finite, at least 0 and below {_LARGEST:g}, got {value}")
-    return value
+from linphase.checks import Array, check_data, check_nonnegative, check_real
 
 
 @dataclass(frozen=True)
@@ -86,7 +46,7 @@ class AdversarialProblem:
         X, y = check_data(self.X, self.y)
         object.__setattr__(self, "X", X)
         object.__setattr__(self, "y", y)
-        object.__setattr__(self, "eps", check_eps(self.eps))
+        object.__setattr__(self, "eps", check_nonnegative("eps", self.eps))
 
     @property
     def n(self) -> int:

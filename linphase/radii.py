@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from linphase.checks import Array, check_data
 from linphase.coordinates import Coordinates, direct, singular
-from linphase.problem import Array, check_data
 
 
 def zero_radius(X: ArrayLike, y: ArrayLike) -> float:

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.linalg import lapack, solve_triangular
 
 from linphase._kernels import regression as kernel
+from linphase.checks import Array, check_between, check_flag, check_kind
 from linphase.coordinates import Coordinates, direct, singular
 from linphase.newton import minimise
-from linphase.problem import AdversarialProblem, Array
+from linphase.problem import AdversarialProblem
 
 
 class CertificateError(ArithmeticError):
@@ -69,8 +70,8 @@ def solve(problem: AdversarialProblem, tol: float = 1e-10, strict: bool = True) 
     CertificateError
         If the gap stays above ``tol``; the message says by how much.
     """
-    if not (isinstance(tol, (int, float)) and 0.0 < tol < 1.0):
-        raise ValueError(f"tol must be a number between 0 and 1, got {tol!r}")
+    check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")
+    tol, strict = check_between("tol", tol), check_flag("strict", strict)
     c = problem.X.T @ problem.y
     if problem.eps * np.abs(problem.y).sum() >= (1.0 - 1e-12) * math.sqrt(c @ c):
         bound, zeros = problem.dual_bound(problem.y), int(np.count_nonzero(problem.y == 0.0))

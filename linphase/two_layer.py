@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from linphase._kernels import two_layer as kernel
-from linphase.checks import check_count, check_rng, check_scale, check_steps
+from linphase.checks import Array, check_count, check_nonnegative, check_real, check_rng, check_steps
 from linphase.descent import Trajectory, critical_step, gradient_descent
-from linphase.problem import AdversarialProblem, Array, check_real
+from linphase.problem import AdversarialProblem
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def two_layer_descent(
     if signs == "balanced" and width % 2:
         raise ValueError(f"width must be even for signs='balanced', got {width}")
     _choice("init", init, ("vanishing", "lazy"))
-    check_scale("xi", xi)
+    check_nonnegative("xi", xi)
     check_count("n_steps", n_steps)
     if step is None:
         critical = critical_step(problem)

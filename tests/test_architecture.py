@@ -14,8 +14,8 @@ PACKAGE = Path(linphase.__file__).parent
 
 # A module imports from its own layer or one below. Every module stands in one.
 LAYERS = [
-    {"_kernels", "streams"},
-    {"problem", "checks", "designs", "estimates", "evidence"},
+    {"_kernels", "streams", "checks"},
+    {"problem", "designs", "estimates", "evidence"},
     {"newton", "coordinates", "radii", "solver", "batch", "path", "descent", "two_layer", "asymptotics"},
     {"critical"},
     {"study", "plotting", "estimator"},

@@ -44,7 +44,10 @@ def test_batch_falls_back_where_the_gram_matrix_is_singular():
     [
         (lambda X, y: lp.solve_batch(X[0], y, 0.1), r"X must be a nonempty array of 3 dimension\(s\)"),
         (lambda X, y: lp.solve_batch(X, y[:1], 0.1), r"y must have shape \(2, 9\)"),
-        (lambda X, y: lp.solve_batch(X, y, [0.1, 0.2, 0.3]), "eps must be one number or 2"),
+        (
+            lambda X, y: lp.solve_batch(X, y, [0.1, 0.2, 0.3]),
+            r"eps must be a number or have shape \(2,\), got 3 entries",
+        ),
         (lambda X, y: lp.solve_batch(X, y, -0.1), "eps must be at least 0"),
     ],
 )

@@ -343,10 +343,10 @@ def test_the_kernel_runs_without_compilation():
     [
         ({"n_steps": 0}, ValueError, "n_steps must be at least 1, got 0"),
         ({"n_steps": 2.0}, TypeError, r"n_steps must be an integer, got 2\.0"),
-        ({"step": 0.0}, ValueError, r"step must be positive, got 0\.0"),
+        ({"step": 0.0}, ValueError, r"step must be positive, got 0"),
         ({"step": [0.1, -0.1], "n_steps": 2}, ValueError, r"step must be positive, got -0\.1"),
         ({"step": [0.1, 0.2]}, ValueError, r"step must be a number or have shape \(100,\), got 2 entries"),
-        ({"step": "fast"}, TypeError, "step must hold real numbers, got"),
+        ({"step": "fast"}, TypeError, "step must be a real number, got"),
         ({"step": math.nan}, ValueError, "step must be finite"),
         ({"start": [0.0]}, ValueError, r"start must have shape \(3,\), got \(1,\)"),
         ({"start": [0.0, math.inf, 0.0]}, ValueError, "start must be finite"),
@@ -366,7 +366,7 @@ def test_bad_input_to_many_runs_is_refused_in_a_sentence():
         gradient_descent_batch(X[0], y[0], 0.1, 0.1)
     with pytest.raises(ValueError, match=r"^y must have shape \(2, 4\) to go with X, got \(2, 3\)$"):
         gradient_descent_batch(X, y[:, :3], 0.1, 0.1)
-    with pytest.raises(ValueError, match=r"^eps must be finite, at least 0 .* got -0\.1$"):
+    with pytest.raises(ValueError, match=r"^eps must be finite and at least 0, got -0\.1$"):
         gradient_descent_batch(X, y, [0.1, -0.1], 0.1)
     with pytest.raises(TypeError, match=r"^rng must be a numpy Generator, .* got 3$"):
         noise_augmented_descent(X[0], y[0], 0.1, 3, 0.1)

@@ -122,7 +122,7 @@ def test_fixed_and_random_design_agree_on_average():
         ((3, True), TypeError, "d must be an integer, got True"),
         ((3, 2, -1.0), ValueError, "signal must be finite and at least 0, got -1.0"),
         ((3, 2, 1.0, math.nan), ValueError, "noise must be finite and at least 0, got nan"),
-        ((3, 2, "1"), TypeError, "signal must be a number, got '1'"),
+        ((3, 2, "1"), TypeError, "signal must be a real number, got '1'"),
     ],
 )
 def test_bad_designs_are_refused_in_a_sentence(arguments, error, sentence):
@@ -142,7 +142,7 @@ def test_bad_calls_are_refused_in_a_sentence():
         design.risk_minimiser(math.inf)
     with pytest.raises(ValueError, match="noise must be finite and at least 0, got -1"):
         fixed_design_std_norm(np.eye(2), -1)
-    with pytest.raises(ValueError, match="X must be finite and below"):
+    with pytest.raises(ValueError, match="X must be finite and at most"):
         fixed_design_std_norm([[math.nan]])
     with pytest.raises(
         ValueError, match=r"X must be a nonempty array of 2 dimension\(s\), got shape \(0, 2\)"

@@ -146,7 +146,7 @@ def test_nothing_to_explain():
             "eps must be nonnegative and strictly increasing",
         ),
         (lambda X, y: lp.solve_path(X, y, []), "eps must be a nonempty array"),
-        (lambda X, y: lp.solve_path(X, y, n_eps=1), "n_eps must be an integer of at least 2, got 1"),
+        (lambda X, y: lp.solve_path(X, y, n_eps=1), "n_eps must be at least 2, got 1"),
         (lambda X, y: lp.solve_path(X, 0 * y), "eps must be given where the zero radius is 0"),
     ],
 )

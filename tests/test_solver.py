@@ -265,8 +265,14 @@ def test_kernels_run_without_compilation():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment, timeout=300)
 
 
-@pytest.mark.parametrize("tol", [0.0, -1e-3, 1.0, "small", None])
+@pytest.mark.parametrize("tol", [0.0, -1e-3, 1.0, np.inf, np.nan, "small", None, True, 5])
 def test_bad_tolerance_has_its_sentence(tol):
     X, y = draw(5, 2)
-    with pytest.raises(ValueError, match="tol must be a number between 0 and 1"):
-        lp.solve(lp.AdversarialProblem(X, y, 0.1), tol=tol)
+    kind = ValueError if isinstance(tol, float) or tol == 5 else TypeError
+    for call in (
+        lambda: lp.solve(lp.AdversarialProblem(X, y, 0.1), tol=tol),
+        lambda: lp.solve_path(X, y, tol=tol),
+        lambda: lp.solve_batch(X[None], y[None], 0.1, tol=tol),
+    ):
+        with pytest.raises(kind, match=r"tol must be (strictly between 0 and 1|a real number), got"):
+            call()

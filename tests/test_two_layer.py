@@ -368,7 +368,7 @@ def test_the_kernels_run_without_compilation():
         ({"init": "ntk"}, ValueError, "init must be one of 'vanishing', 'lazy', got 'ntk'"),
         ({"xi": -0.5}, ValueError, r"xi must be finite and at least 0, got -0\.5"),
         ({"xi": math.nan}, ValueError, "xi must be finite and at least 0, got nan"),
-        ({"xi": "1"}, TypeError, "xi must be a number, got '1'"),
+        ({"xi": "1"}, TypeError, "xi must be a real number, got '1'"),
         ({"n_steps": 0}, ValueError, "n_steps must be at least 1, got 0"),
         ({"step": -0.1}, ValueError, r"step must be positive, got -0\.1"),
         ({"attack": "fgsm"}, ValueError, "attack must be one of 'fgm', 'pgd', got 'fgsm'"),
