@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from linphase._kernels import regression as kernel
+from linphase.certificate import relative_gaps
 from linphase.checks import Array, check_between, check_data, check_vector
 from linphase.problem import AdversarialProblem
-from linphase.solver import relative_gap, solve
+from linphase.solver import solve
 
 
 @dataclass(frozen=True)
@@ -56,44 +57,34 @@ def solve_batch(X: ArrayLike, y: ArrayLike, eps: ArrayLike, tol: float = 1e-10) 
     if strengths.min() < 0.0:
         raise ValueError(f"eps must be at least 0, got {strengths.min():g}")
     thetas, losses, bounds = np.zeros((m, d)), np.full(m, np.inf), np.zeros(m)
+    squares = np.einsum("ij,ij->i", y, y) / n
     if d < n:
         c = np.einsum("mnd,mn->md", X, y)
         inner = strengths * np.abs(y).sum(axis=1) < np.linalg.norm(c, axis=1)
-        thetas[~inner], losses[~inner] = 0.0, np.einsum("ij,ij->i", y[~inner], y[~inner]) / n
-        bounds[~inner] = losses[~inner]
+        outer = ~inner & (strengths * np.abs(y).sum(axis=1) > (1.0 + 1e-10) * np.linalg.norm(c, axis=1))
+        thetas[~inner], losses[outer], bounds[outer] = 0.0, squares[outer], squares[outer]
         clean = inner & (strengths == 0.0)
         if clean.any():
-            thetas[clean], losses[clean], bounds[clean] = _least_squares(X[clean], y[clean], c[clean])
+            thetas[clean], losses[clean], bounds[clean] = _fit(X[clean], y[clean], None, tol)
         inner &= ~clean
         if inner.all():  # the common case, without a copy of X
-            thetas, losses, bounds = _minimise(X, y, strengths, tol)
+            thetas, losses, bounds = _fit(X, y, strengths, tol)
         elif inner.any():
-            thetas[inner], losses[inner], bounds[inner] = _minimise(X[inner], y[inner], strengths[inner], tol)
-    gaps = relative_gap(losses, bounds, np.einsum("ij,ij->i", y, y) / n)
+            thetas[inner], losses[inner], bounds[inner] = _fit(X[inner], y[inner], strengths[inner], tol)
+    gaps = relative_gaps(losses, bounds, squares)
     for k in np.flatnonzero(~(gaps <= tol)):
         found = solve(AdversarialProblem(X[k], y[k], strengths[k]), tol)
         thetas[k], losses[k], gaps[k] = found.theta, found.loss, found.rel_gap
     return Batch(thetas, losses, gaps)
 
 
-def _minimise(X: Array, y: Array, eps: Array, tol: float) -> tuple[Array, Array, Array]:
-    """Minimisers, losses and lower bounds for m data sets at strengths between 0 and their zero radii."""
+def _fit(X: Array, y: Array, eps: Array | None, tol: float) -> tuple[Array, Array, Array]:
+    """Minimisers, losses and lower bounds for m data sets below their zero radii; None stands for ε = 0."""
     m, n, d = X.shape
     thetas, losses, bounds = np.empty((m, d)), np.empty(m), np.empty(m)
-    kernel.minimise(X, y, eps, np.empty((0, d, d)), tol, 0, False, thetas, np.empty((m, n)), losses, bounds)
+    if eps is None:
+        kernel.least_squares(X, y, thetas, losses, bounds)
+    else:
+        s, none = np.empty((m, n)), np.empty((0, d, d))
+        kernel.minimise(X, y, eps, none, tol, 0, False, thetas, s, losses, bounds)
     return thetas, losses, bounds
-
-
-def _least_squares(X: Array, y: Array, c: Array) -> tuple[Array, Array, Array]:
-    """The same at ε = 0: the bound is the loss less what the columns still explain."""
-    G = np.matmul(np.swapaxes(X, 1, 2), X)
-    try:
-        thetas = np.linalg.solve(G, c[..., None])
-        r = y - np.matmul(X, thetas)[..., 0]
-        left = np.einsum("mnd,mn->md", X, r)
-        explained = np.einsum("md,md->m", left, np.linalg.solve(G, left[..., None])[..., 0])
-    except np.linalg.LinAlgError:
-        return np.zeros_like(c), np.full(len(y), np.inf), np.zeros(len(y))
-    losses = np.einsum("mn,mn->m", r, r) / y.shape[1]
-    bounds = losses - np.abs(explained) / y.shape[1]
-    return np.asarray(thetas[..., 0], dtype=np.float64), np.asarray(losses), np.asarray(bounds)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from linphase._kernels.sizes import largest
+
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -42,11 +44,30 @@ def shown(value: Any) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
 
 
-def check_real(name: str, value: Any, ndim: int, axis: int | None = None) -> Array:
-    """Return a nonempty C-ordered float64 array of ``ndim`` dimensions with entries of at most 1e60 in size.
+def check_real(name: str, value: Any, ndim: int) -> Array:
+    """Return a nonempty C-ordered float64 array of ``ndim`` dimensions, with entries of at most 1e60."""
+    array = _as_array(name, value, ndim)
+    _check_sizes(name, np.array([max(array.max(), -array.min())]))
+    return array
 
-    With an ``axis``, no slice along it may consist of entries below 1e-60 that are not all 0.
+
+def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]:
+    """Return X (n, d) and y (n,), or for ``ndim=3`` X (m, n, d) and y (m, n), as float64 in C order.
+
+    Their columns are 0, or have a largest entry between 1e-60 and 1e60.
     """
+    X, y = _as_array("X", X, ndim), _as_array("y", y, ndim - 1)
+    _check_sizes("X", largest(X.reshape(-1, *X.shape[-2:])), "every column of X")
+    _check_sizes("y", largest(y.reshape(-1, y.shape[-1], 1)), "y")
+    if X.shape[:-1] == y.shape:
+        return X, y
+    if ndim > 2:
+        raise ValueError(f"y must have shape {X.shape[:-1]}, as X has shape {X.shape}, got {y.shape}")
+    raise ValueError(f"X and y must have the same length, got {len(X)} rows and {len(y)} responses")
+
+
+def _as_array(name: str, value: Any, ndim: int) -> Array:
+    """A nonempty C-ordered float64 array of ``ndim`` dimensions."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: drop or fill the masked entries first")
     try:
@@ -65,29 +86,17 @@ def check_real(name: str, value: Any, ndim: int, axis: int | None = None) -> Arr
         raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {shown(value)}")
     if array.ndim != ndim or array.size == 0:
         raise ValueError(f"{name} must be a nonempty array of {ndim} dimension(s), got shape {array.shape}")
-    sizes = np.maximum(array.max(axis), -array.min(axis))
-    largest = sizes if axis is None else sizes.max()
-    if not largest <= LARGEST:
-        raise ValueError(
-            f"{name} must be finite and at most {LARGEST:g} in size, got an entry of {largest:g}"
-        )
-    if axis is not None and ((sizes > 0.0) & (sizes < SMALLEST)).any():
-        what = f"every column of {name}" if ndim - axis % ndim == 2 else name
-        found = sizes[(sizes > 0.0) & (sizes < SMALLEST)].min()
-        raise ValueError(
-            f"{what} must be 0 or have an entry of at least {SMALLEST:g} in size, got at most {found:g}"
-        )
     return array
 
 
-def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]:
-    """Return X (n, d) and y (n,), or for ``ndim=3`` X (m, n, d) and y (m, n), as float64 in C order."""
-    X, y = check_real("X", X, ndim, axis=-2), check_real("y", y, ndim - 1, axis=-1)
-    if X.shape[:-1] == y.shape:
-        return X, y
-    if ndim > 2:
-        raise ValueError(f"y must have shape {X.shape[:-1]}, as X has shape {X.shape}, got {y.shape}")
-    raise ValueError(f"X and y must have the same length, got {len(X)} rows and {len(y)} responses")
+def _check_sizes(name: str, sizes: Array, columns: str | None = None) -> None:
+    """Raise unless the largest entries of some columns are at most 1e60, and 0 or at least 1e-60."""
+    if not (most := sizes.max()) <= LARGEST:
+        raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got an entry of {most:g}")
+    if columns and sizes.min() < SMALLEST and (tiny := sizes[(sizes > 0.0) & (sizes < SMALLEST)]).size:
+        raise ValueError(
+            f"{columns} must be 0 or have an entry of at least {SMALLEST:g} in size, got at most {tiny[0]:g}"
+        )
 
 
 def check_number(name: str, value: Any, allowed: str = "finite", low: float = -math.inf) -> float:

@@ -4,8 +4,10 @@ The loss depends on θ through Xθ and ‖θ‖ only, so any X = F Bᵀ with B�
 for F in φ = Bᵀθ; the minimiser has no part outside the range of B.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import lapack, qr, solve_triangular
@@ -13,6 +15,7 @@ from scipy.linalg.blas import dsyrk
 
 from linphase._kernels.regression import fill_upper
 from linphase.checks import Array
+from linphase.precision import UNIT
 
 
 def gram(A: Array) -> Array:
@@ -33,15 +36,21 @@ class Coordinates:
     G : ndarray, shape (k, k)
         FᵀF.
     back : callable
-        φ -> θ.
+        φ -> θ = Bφ.
+    forth : callable
+        θ -> φ = Bᵀθ.
     inverse : callable or None
         (b, transposed) -> F⁻¹b or F⁻ᵀb if F is square and regular: then some θ interpolates any y.
+    condition : float
+        Condition number of X with columns of unit length, where the coordinates depend on it.
     """
 
     F: Array
     G: Array
     back: Callable[[Array], Array]
+    forth: Callable[[Array], Array]
     inverse: Callable[[Array, bool], Array] | None = None
+    condition: float = 1.0
 
     def interpolator(self, y: Array) -> tuple[Array, Array] | None:
         """φ with Fφ = y and α with Fᵀα = φ; None if F is not square and regular."""
@@ -49,6 +58,39 @@ class Coordinates:
             return None
         phi = self.inverse(y, False)
         return phi, self.inverse(phi, True)
+
+    @cached_property
+    def _factor(self) -> tuple[Array, Array, float]:
+        """Cholesky factor of G with a unit diagonal, the scales that make it so, and its condition number."""
+        diagonal = self.G.diagonal()
+        unit = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        L, info = lapack.dpotrf(self.G * np.outer(unit, unit), lower=1, clean=1)
+        if info != 0:
+            return L, unit, math.inf
+        rcond, _ = lapack.dpocon(L, np.abs(L @ L.T).sum(axis=0).max(), uplo="L")
+        return L, unit, 1.0 / max(rcond, 1e-300)
+
+    def least_squares(self, y: Array) -> Array:
+        """φ that minimises ‖y − Fφ‖, after one step of refinement; any φ where G is singular in rounding."""
+        L, unit, condition = self._factor
+        phi = np.zeros(len(unit))
+        if condition < math.inf:
+            for _ in range(2):
+                phi += unit * lapack.dpotrs(L, unit * (self.F.T @ (y - self.F @ phi)), lower=1)[0]
+        return phi
+
+    def explained(self, xtr: Array) -> float:
+        """Upper bound on the squared length of the projection of r on the range of X, from Xᵀr.
+
+        It is inf where the coordinates are too ill-conditioned to say: their relative error is the unit of
+        rounding times the condition numbers of G and of X.
+        """
+        L, unit, condition = self._factor
+        error = 100.0 * UNIT * max(condition, self.condition)
+        if error > 0.1:
+            return math.inf
+        length = np.linalg.norm(solve_triangular(L, unit * self.forth(xtr), lower=True))
+        return float(length * (1.0 + 2.0 * error)) ** 2
 
     def interpolation_radius(self, y: Array) -> float:
         """Largest ε at which the interpolator is optimal, ‖φ‖ / (n‖α‖_∞); 0 where there is none."""
@@ -62,7 +104,7 @@ def direct(X: Array) -> Coordinates | None:
     """X itself if it is longer than wide, else the Cholesky factor of XXᵀ; None if that is singular."""
     n, d = X.shape
     if d < n:
-        return Coordinates(X, gram(X), lambda phi: phi)
+        return Coordinates(X, gram(X), lambda phi: phi, lambda theta: theta)
     L, info = lapack.dpotrf(gram(X.T), lower=1, clean=1)
     if info != 0:
         return None
@@ -71,7 +113,10 @@ def direct(X: Array) -> Coordinates | None:
     def inverse(b: Array, transposed: bool) -> Array:
         return np.asarray(solve_triangular(L, b, trans=int(transposed), lower=True))
 
-    return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), inverse)
+    def forth(theta: Array) -> Array:
+        return inverse(X @ theta, False)
+
+    return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), forth, inverse)
 
 
 def principal(X: Array) -> Coordinates | None:
@@ -82,14 +127,17 @@ def principal(X: Array) -> Coordinates | None:
         return None
     G = np.diag(squares)
     if d < n:
-        return Coordinates(X @ V, G, lambda phi: V @ phi)
+        return Coordinates(X @ V, G, lambda phi: V @ phi, lambda theta: V.T @ theta)
     sigma = np.sqrt(squares)
     left = V / sigma
 
     def inverse(b: Array, transposed: bool) -> Array:
         return np.asarray(left @ b if transposed else left.T @ b)
 
-    return Coordinates(V * sigma, G, lambda phi: X.T @ (left @ phi), inverse)
+    def forth(theta: Array) -> Array:
+        return np.asarray(left.T @ (X @ theta))
+
+    return Coordinates(V * sigma, G, lambda phi: X.T @ (left @ phi), forth, inverse)
 
 
 def singular(X: Array) -> Coordinates:
@@ -116,4 +164,11 @@ def singular(X: Array) -> Coordinates:
     def inverse(b: Array, transposed: bool) -> Array:
         return np.asarray(U @ (b / sigma) if transposed else (U.T @ b) / sigma)
 
-    return Coordinates(F, gram(F), lambda phi: right @ phi, inverse if sigma.size == len(X) else None)
+    return Coordinates(
+        F,
+        gram(F),
+        back=lambda phi: right @ phi,
+        forth=lambda theta: right.T @ theta,
+        inverse=inverse if sigma.size == len(X) else None,
+        condition=float(diagonal[0] / diagonal[rank - 1]),
+    )

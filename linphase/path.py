@@ -1,17 +1,21 @@
 """Whole solution paths ε -> θ̂(ε), every point certified."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from linphase._kernels import regression as kernel
+from linphase.certificate import Candidate, Judge, relative_gaps
 from linphase.checks import Array, check_between, check_count, check_data, check_real, shown
 from linphase.coordinates import Coordinates, principal, singular
 from linphase.newton import minimise
 from linphase.problem import AdversarialProblem
 from linphase.radii import zero_radius
-from linphase.solver import relative_gap, solve
+from linphase.solver import solve
+
+Places = NDArray[np.int64]
 
 _HELD = 2**22  # residuals held for points that wait for their certificate
 
@@ -81,63 +85,86 @@ def solve_path(
         grid = check_real("eps", eps, 1)
         if grid[0] < 0.0 or (np.diff(grid) <= 0.0).any():
             raise ValueError(f"eps must be nonnegative and strictly increasing, got {shown(grid)}")
-    k, d = grid.size, X.shape[1]
-    path = Path(grid, np.zeros((k, d)), np.full(k, np.inf), np.full(k, np.inf), np.zeros(k, np.int64), 0)
-    steps = 0
-    _certify(path, np.flatnonzero(grid >= end * (1.0 - 1e-12)), X, y, np.zeros(d), np.sign(y))
+    points, steps = _Points(X, y, grid, tol), 0
+    beyond = np.flatnonzero(grid >= end * (1.0 - 1e-12))
+    points.enter_one(beyond, Candidate(np.zeros(X.shape[1]), np.sign(y), "theta = 0"))
     for find in (principal, singular):
-        missing = np.flatnonzero(~(path.rel_gaps <= tol))
-        if missing.size and (coordinates := find(X)):
-            steps += _trace(path, missing, X, y, coordinates, tol)
-    for i in np.flatnonzero(~(path.rel_gaps <= tol)):
+        if points.missing.size and (coordinates := find(X)):
+            steps += _trace(points, coordinates)
+    for i in points.missing:
         found = solve(AdversarialProblem(X, y, grid[i]), tol)
-        path.thetas[i], path.losses[i], path.rel_gaps[i] = found.theta, found.loss, found.rel_gap
-        path.n_zero_residuals[i] = found.n_zero_residuals
+        points.thetas[i], points.losses[i], points.rel_gaps[i] = found.theta, found.loss, found.rel_gap
+        points.n_zero_residuals[i] = found.n_zero_residuals
         steps += found.n_iter
-    return replace(path, n_iter=steps)
+    return Path(grid, points.thetas, points.losses, points.rel_gaps, points.n_zero_residuals, steps)
 
 
-def _trace(path: Path, where: NDArray[np.int64], X: Array, y: Array, within: Coordinates, tol: float) -> int:
-    """Fill the points ``where`` of a path, below the zero radius; return the Newton steps.
+class _Points:
+    """The points of a path while it is found."""
+
+    def __init__(self, X: Array, y: Array, eps: Array, tol: float) -> None:
+        self.X, self.y, self.eps, self.tol, k = X, y, eps, tol, eps.size
+        self.thetas, self.losses = np.zeros((k, X.shape[1])), np.full(k, np.inf)
+        self.rel_gaps, self.n_zero_residuals = np.full(k, np.inf), np.zeros(k, np.int64)
+        self._judge = Judge(X, y)
+
+    @property
+    def missing(self) -> Places:
+        """Places of the points without a certificate."""
+        return np.flatnonzero(~(self.rel_gaps <= self.tol))
+
+    def enter(self, where: Places, thetas: Array, s: Array, explained: Callable[[Array], float]) -> None:
+        """Certify minimisers (k, d) by their dual signs s (k, n).
+
+        Many at a time by ordinary products; where their rounding is too much, singly in twofold precision.
+        """
+        k, judge = where.size, self._judge
+        losses, bounds, zeros = np.empty(k), np.empty(k), np.empty(k, np.int64)
+        kernel.certify(self.X, self.y, self.eps[where], judge.size, thetas, s, losses, bounds, zeros)
+        gaps = relative_gaps(losses, bounds, np.full(k, judge.mean_square))
+        self.thetas[where], self.losses[where], self.rel_gaps[where] = thetas, losses, gaps
+        self.n_zero_residuals[where] = zeros
+        for a in np.flatnonzero(~(gaps <= self.tol)):
+            self.enter_one(where[a : a + 1], Candidate(thetas[a], s[a], "", explained=explained))
+
+    def enter_one(self, where: Places, candidate: Candidate) -> None:
+        """Certify one minimiser of several strengths, in twofold precision."""
+        self.thetas[where] = candidate.theta
+        for i in where:
+            found = self._judge.exact(candidate, self.eps[i])
+            self.losses[i], self.rel_gaps[i] = found.loss, found.rel_gap
+            self.n_zero_residuals[i] = found.n_zero_residuals
+
+
+def _trace(points: _Points, within: Coordinates) -> int:
+    """Find the missing points of a path, below the zero radius; return the Newton steps.
 
     The path is known at one end: it leaves the interpolator at its radius, or least squares at ε = 0. Where
     the kernel misses a point, that one is found from a cold start and the path goes on from there.
     """
-    F, squares, c = within.F, within.G.diagonal().copy(), within.F.T @ y
+    F, y, where = within.F, points.y, points.missing
+    squares, c = within.G.diagonal().copy(), F.T @ y
     known, phi = 0.0, c / squares
     s = np.sign(y - F @ phi)
+    first = Candidate(within.back(phi), s, "", explained=within.explained)
     if interpolator := within.interpolator(y):
         phi, alpha = interpolator
         known, s = within.interpolation_radius(y), alpha / np.abs(alpha).max()
-    flat, where = where[path.eps[where] <= known], where[path.eps[where] > known]
-    _certify(path, flat, X, y, within.back(phi), s)
-    if within.inverse is not None:
-        path.n_zero_residuals[flat] = len(y)
-    eps = np.append(known, path.eps[where])
+        first = Candidate(within.back(phi), np.zeros(len(y)), "", alpha=alpha)
+    flat, where = where[points.eps[where] <= known], where[points.eps[where] > known]
+    points.enter_one(flat, first)
+    eps = np.append(known, points.eps[where])
     phis, signs = np.empty((eps.size, phi.size)), np.empty((min(eps.size, 9 + _HELD // len(y)), len(y)))
     phis[0], signs[0] = phi, s
     start, total = 1, 0
     while start < eps.size:
-        found, steps = kernel.follow(F, y, eps, squares, c, tol, start, phis, signs)
+        found, steps = kernel.follow(F, y, eps, squares, c, 0.9 * points.tol, start, phis, signs)
         if found == 0:
-            cold = minimise(F, y, eps[start], within.G, phis[start], signs[1], tol)
+            cold = minimise(F, y, eps[start], within.G, phis[start], signs[1], points.tol)
             found, steps = 1, steps + cold.steps
         stop = start + found
-        _certify(
-            path, where[start - 1 : stop - 1], X, y, within.back(phis[start:stop].T).T, signs[1 : found + 1]
-        )
+        thetas = np.ascontiguousarray(within.back(phis[start:stop].T).T)
+        points.enter(where[start - 1 : stop - 1], thetas, signs[1 : found + 1], within.explained)
         signs[0] = signs[found]
         start, total = stop, total + steps
     return total
-
-
-def _certify(path: Path, where: NDArray[np.int64], X: Array, y: Array, thetas: Array, s: Array) -> None:
-    """Enter minimisers (k, d), certified by their dual signs s (k, n); one row of each serves all points."""
-    (n, d), k = X.shape, where.size
-    if k > 0:
-        thetas = np.ascontiguousarray(np.broadcast_to(thetas, (k, d)))
-        s, losses, bounds = np.ascontiguousarray(np.broadcast_to(s, (k, n))), np.empty(k), np.empty(k)
-        kernel.certify(X, y, path.eps[where], thetas, s, losses, bounds)
-        path.thetas[where], path.losses[where] = thetas, losses
-        path.rel_gaps[where] = relative_gap(losses, bounds, float(y @ y) / n)
-        path.n_zero_residuals[where] = np.count_nonzero(np.abs(s) < 1.0, axis=1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from linphase._kernels.regression import adversarial_loss, dual_value
+from linphase import precision
 from linphase.checks import Array, check_data, check_nonnegative, check_real
 
 
@@ -65,10 +65,10 @@ class AdversarialProblem:
         return theta
 
     def loss(self, theta: ArrayLike) -> float:
-        """Adversarial training loss R(θ, ε), a mean over rows."""
+        """Adversarial training loss R(θ, ε), a mean over rows; residuals are taken in twofold precision."""
         theta = self._theta(theta)
-        radius = self.eps * math.sqrt(theta @ theta)
-        return float(adversarial_loss(self.y - self.X @ theta, radius))
+        r, r_low = precision.residuals(self.X, self.y, theta)
+        return precision.loss(r, r_low, self.eps * math.sqrt(theta @ theta))
 
     def subgradient(self, theta: ArrayLike) -> Array:
         """One subgradient of R(·, ε), shape (d,): sign(0) and the direction of θ = 0 count as 0."""
@@ -85,18 +85,13 @@ class AdversarialProblem:
         """Lower bound on min R(·, ε) from any u, shape (n,) (weak duality).
 
         For |u| ≤ v and ‖Xᵀu‖₂ ≤ ε Σv, uᵀy − (n/4) Σv² is a lower bound; v is the best one for u, and the
-        scale of u is optimised. ‖Xᵀu‖ counts as smaller by the rounding error of its inner products where u
-        would be infeasible without: the bound is that of data changed by as much as the last digit.
+        scale of u is optimised. The bound is less by all rounding errors that its computation can have made.
         """
         u = check_real("u", u, 1)
         if u.shape != (self.n,):
             raise ValueError(f"u must have shape ({self.n},), got {u.shape}")
-        return float(dual_value(u, self._norm_xtu(u), self.y, self.eps))
-
-    def _norm_xtu(self, u: Array) -> float:
-        g = self.X.T @ u
-        size = math.sqrt(g @ g)
-        if size > self.eps * np.abs(u).sum():
-            rounding = np.finfo(float).eps * math.sqrt(self.n) * (np.abs(self.X).T @ np.abs(u))
-            size = max(0.0, size - math.sqrt(rounding @ rounding))
-        return size
+        size = float(np.linalg.norm(u) * np.linalg.norm(self.X))
+        xtu = precision.correlations(self.X, u)
+        return precision.lower_bound(
+            u, None, xtu, (2.0 * self.n * precision.UNIT) ** 2 * size, self.y, self.eps
+        )

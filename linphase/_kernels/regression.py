@@ -18,17 +18,24 @@ from numba import njit
 
 MAX_STEPS = 60
 
+_UNIT = 2.0**-53  # worst relative error of one operation
+
+_BLOCK = 1024  # terms summed at a time where the rounding of a long sum would show
+
 _PANEL = 48  # columns factored at a time: loops inside a panel, matrix products between panels
 
 
 @njit(cache=True, error_model="numpy")
 def adversarial_loss(residuals, radius):
     """Mean of (|r| + radius)², radius = ε ‖θ‖."""
-    total = 0.0
-    for i in range(residuals.size):
-        a = abs(residuals[i]) + radius
-        total += a * a
-    return total / residuals.size
+    n, total = residuals.size, 0.0
+    for start in range(0, n, _BLOCK):
+        part = 0.0
+        for i in range(start, min(start + _BLOCK, n)):
+            a = abs(residuals[i]) + radius
+            part += a * a
+        total += part
+    return total / n
 
 
 @njit(cache=True, error_model="numpy")
@@ -44,8 +51,11 @@ def dual_value(u, norm_xtu, y, eps):
     """Lower bound (uᵀy)² / (n Σ v²), v = max(|u|, κ), κ the smallest that makes u feasible."""
     n = u.size
     total = 0.0
-    for i in range(n):
-        total += abs(u[i])
+    for start in range(0, n, _BLOCK):
+        part = 0.0
+        for i in range(start, min(start + _BLOCK, n)):
+            part += abs(u[i])
+        total += part
     kappa = 0.0
     if norm_xtu > eps * total:
         if eps == 0.0:
@@ -54,20 +64,44 @@ def dual_value(u, norm_xtu, y, eps):
         kappa = target / n  # feasible; Newton on a convex piecewise linear function comes down from here
         for _ in range(100):
             above, below = 0.0, 0
-            for i in range(n):
-                inside = abs(u[i]) <= kappa
-                above += 0.0 if inside else abs(u[i])
-                below += inside
+            for start in range(0, n, _BLOCK):
+                part = 0.0
+                for i in range(start, min(start + _BLOCK, n)):
+                    inside = abs(u[i]) <= kappa
+                    part += 0.0 if inside else abs(u[i])
+                    below += inside
+                above += part
             if below == 0 or (target - above) / below >= kappa * (1.0 - 1e-15):
                 break
             kappa = (target - above) / below
     uy, vv = 0.0, 0.0
-    for i in range(n):
-        uy += u[i] * y[i]
-        v = max(abs(u[i]), kappa)
-        vv += v * v
+    for start in range(0, n, _BLOCK):
+        part, square = 0.0, 0.0
+        for i in range(start, min(start + _BLOCK, n)):
+            part += u[i] * y[i]
+            v = max(abs(u[i]), kappa)
+            square += v * v
+        uy, vv = uy + part, vv + square
     root = uy / np.sqrt(n * vv) if vv > 0.0 else 0.0
     return root * root
+
+
+@njit(cache=True, error_model="numpy")
+def proven_bound(u, norm_xtu, y, eps, loss, radius, size_x, terms, chain):
+    """`dual_value` less the worst that rounding can have done to it and to the loss.
+
+    So ``loss`` less the bound is at least the gap of a point θ, radius = ε‖θ‖. Its residuals y − Xθ were
+    computed by sums of at most ``terms`` products, ``norm_xtu`` = ‖Xᵀu‖ by sums of ``chain``; size_x is the
+    Frobenius norm of X.
+    """
+    n, length = u.size, np.sqrt(np.dot(u, u))
+    slip, root_y = (min(n, _BLOCK) + n / _BLOCK + 4.0) * _UNIT, np.sqrt(np.dot(y, y) / n)
+    norm = norm_xtu * (1.0 + 2.0 * slip) + 1.01 * (chain + 4.0) * _UNIT * size_x * length
+    root = np.sqrt(dual_value(u, norm, y, eps)) * (1.0 - 2.0 * slip) - slip * root_y
+    blur = (terms + 4.0) * _UNIT * root_y
+    if radius > 0.0:
+        blur += (terms + 4.0) * _UNIT * size_x * radius / (eps * np.sqrt(n))
+    return max(root, 0.0) ** 2 - (2.0 * np.sqrt(loss) + blur) * blur - slip * loss
 
 
 @njit(cache=True, error_model="numpy")
@@ -350,7 +384,7 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
     """Minimise from theta and s, both in place; s = 0 is a cold start.
 
     Needs 0 < eps < zero radius and R(theta) < R(0). Once certified, ``extra_steps`` more make θ accurate to
-    rounding (the gap is quadratic in its error). Returns (loss, lower bound, steps).
+    rounding (the gap is quadratic in its error). Returns (loss, proven lower bound, steps).
     """
     n, d = X.shape
     crowd = d + 64  # more rows than can be expected to vanish together
@@ -423,7 +457,11 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
         for j in range(d):
             theta[j] = trial[j]
         b, loss = b_trial, loss_trial
-    return loss, bound, steps
+    size = 0.0
+    for j in range(d):
+        size += G[j, j]
+    norm = np.sqrt(np.dot(Xtu, Xtu))
+    return loss, proven_bound(u, norm, y, eps, loss, eps * b, np.sqrt(size), d, n), steps
 
 
 @njit(cache=True, error_model="numpy")
@@ -455,19 +493,94 @@ def minimise(X, y, eps, G, tol, extra_steps, warm, thetas, s, losses, bounds):
 
 
 @njit(cache=True, error_model="numpy")
-def certify(X, y, eps, thetas, s, losses, bounds):
-    """Fill losses and lower bounds (k,) of thetas (k, d) at eps (k,) from their dual signs s (k, n)."""
-    U = np.dot(thetas, X.T)
+def _products(A, B, block):
+    """A @ B by sums over ``block`` terms at a time: the worst rounding grows with a block, not with a sum."""
+    terms = B.shape[0]
+    if terms <= block:
+        return np.dot(A, B)
+    total = np.zeros((A.shape[0], B.shape[1]))
+    for start in range(0, terms, block):
+        stop = min(start + block, terms)
+        total += np.dot(np.ascontiguousarray(A[:, start:stop]), np.ascontiguousarray(B[start:stop]))
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def certify(X, y, eps, size_x, thetas, s, losses, bounds, zeros):
+    """Fill losses, proven lower bounds and numbers of zero residuals (k,) of thetas (k, d) at eps (k,).
+
+    s (k, n) holds the dual signs; a residual counts as zero where |s| < 1, or where it is within the rounding
+    of its own computation.
+    """
+    n, d = X.shape
+    block = 32 if d >= n and eps.size > 1 else _BLOCK  # near interpolation the residuals are all rounding
+    U = _products(thetas, X.T, block)
+    blur = 2.0 * _UNIT * (2.0 + np.sqrt(d))
+    for a in range(eps.size):
+        b = np.sqrt(np.dot(thetas[a], thetas[a]))
+        zeros[a] = 0
+        for i in range(n):
+            r = U[a, i] = y[i] - U[a, i]
+            zero = abs(s[a, i]) < 1.0
+            if not zero and abs(r) <= blur * (abs(y[i]) + size_x * b):
+                size = abs(y[i])
+                for j in range(d):
+                    size += abs(X[i, j] * thetas[a, j])
+                zero = abs(r) <= blur * size
+            zeros[a] += zero
+        losses[a] = adversarial_loss(U[a], eps[a] * b)
+        for i in range(n):
+            U[a, i] += eps[a] * b * s[a, i]
+    V = _products(U, X, block)
+    terms, chain = min(d, block) + d // block, min(n, block) + n // block
     for a in range(eps.size):
         radius = eps[a] * np.sqrt(np.dot(thetas[a], thetas[a]))
-        for i in range(y.size):
-            U[a, i] = y[i] - U[a, i]
-        losses[a] = adversarial_loss(U[a], radius)
-        for i in range(y.size):
-            U[a, i] += radius * s[a, i]
-    V = np.dot(U, X)
-    for a in range(eps.size):
-        bounds[a] = dual_value(U[a], np.sqrt(np.dot(V[a], V[a])), y, eps[a])
+        norm = np.sqrt(np.dot(V[a], V[a]))
+        bounds[a] = proven_bound(U[a], norm, y, eps[a], losses[a], radius, size_x, terms, chain)
+
+
+@njit(cache=True, error_model="numpy")
+def least_squares(X, y, thetas, losses, bounds):
+    """Least squares for m data sets X (m, n, d), y (m, n), d < n, with losses and proven lower bounds (m,).
+
+    The bound is the loss less what the columns still explain of the residual, by a Cholesky factor of the
+    Gram matrix with a unit diagonal. It is −inf where that is ill-conditioned.
+    """
+    m, n, d = X.shape
+    r, scale, slip = np.empty(n), np.empty(d), (n + 4.0) * _UNIT
+    for i in range(m):
+        G = np.dot(X[i].T, X[i])
+        size, bounds[i] = 0.0, -np.inf
+        for j in range(d):
+            size += G[j, j]
+            scale[j] = 1.0 / np.sqrt(G[j, j]) if G[j, j] > 0.0 else 1.0
+            thetas[i, j] = 0.0
+        for j in range(d):
+            for k in range(d):
+                G[j, k] *= scale[j] * scale[k]
+        safe, inverse = cholesky(G), np.eye(d)
+        if safe:
+            solve_lower(G, inverse)
+            norm = 0.0  # squared Frobenius norm of the inverse factor, at least 1 / λmin
+            for j in range(d):
+                for k in range(j + 1):
+                    norm += inverse[j, k] ** 2
+            safe = norm * d < 1e10  # rounding then changes what is explained by less than 1 %
+        residuals(X[i], y[i], thetas[i], r)
+        if safe:
+            part = np.dot(inverse, np.dot(X[i].T, r) * scale)
+            for _ in range(2):
+                step = np.dot(inverse.T, part)
+                for j in range(d):
+                    thetas[i, j] += scale[j] * step[j]
+                residuals(X[i], y[i], thetas[i], r)
+                part = np.dot(inverse, np.dot(X[i].T, r) * scale)
+        losses[i] = adversarial_loss(r, 0.0)
+        if safe:
+            b, mean_square = np.sqrt(np.dot(thetas[i], thetas[i])), np.dot(y[i], y[i]) / n
+            left = 1.01 * np.sqrt(np.dot(part, part)) + slip * np.sqrt(d * norm * n * losses[i])
+            blur = (d + 4.0) * _UNIT * (np.sqrt(mean_square) + np.sqrt(size / n) * b)
+            bounds[i] = losses[i] * (1.0 - slip) - left * left / n - (2.0 * np.sqrt(losses[i]) + blur) * blur
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
