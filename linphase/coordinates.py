@@ -41,8 +41,10 @@ class Coordinates:
         θ -> φ = Bᵀθ.
     inverse : callable or None
         (b, transposed) -> F⁻¹b or F⁻ᵀb if F is square and regular: then some θ interpolates any y.
+    source : ndarray or None
+        The Gram matrix that they are computed from, whose small eigenvalues are lost in its rounding.
     condition : float
-        Condition number of X with columns of unit length, where the coordinates depend on it.
+        Condition number of X with columns of unit length, if they are computed from X itself.
     """
 
     F: Array
@@ -50,6 +52,7 @@ class Coordinates:
     back: Callable[[Array], Array]
     forth: Callable[[Array], Array]
     inverse: Callable[[Array, bool], Array] | None = None
+    source: Array | None = None
     condition: float = 1.0
 
     def interpolator(self, y: Array) -> tuple[Array, Array] | None:
@@ -60,37 +63,37 @@ class Coordinates:
         return phi, self.inverse(phi, True)
 
     @cached_property
+    def error(self) -> float:
+        """Order of the relative error of lengths in these coordinates: rounding times a condition number."""
+        if self.source is None:
+            return UNIT * self.condition
+        return UNIT * (self._factor if self.source is self.G else _factor(self.source))[2]
+
+    @cached_property
     def _factor(self) -> tuple[Array, Array, float]:
-        """Cholesky factor of G with a unit diagonal, the scales that make it so, and its condition number."""
-        diagonal = self.G.diagonal()
-        unit = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-        L, info = lapack.dpotrf(self.G * np.outer(unit, unit), lower=1, clean=1)
-        if info != 0:
-            return L, unit, math.inf
-        rcond, _ = lapack.dpocon(L, np.abs(L @ L.T).sum(axis=0).max(), uplo="L")
-        return L, unit, 1.0 / max(rcond, 1e-300)
+        return _factor(self.G)
 
     def least_squares(self, y: Array) -> Array:
-        """φ that minimises ‖y − Fφ‖, after one step of refinement; any φ where G is singular in rounding."""
+        """φ that minimises ‖y − Fφ‖, after one step of refinement; 0 where G is singular in rounding."""
         L, unit, condition = self._factor
         phi = np.zeros(len(unit))
-        if condition < math.inf:
-            for _ in range(2):
-                phi += unit * lapack.dpotrs(L, unit * (self.F.T @ (y - self.F @ phi)), lower=1)[0]
+        for _ in range(2 if condition < math.inf else 0):
+            phi += unit * lapack.dpotrs(L, unit * (self.F.T @ (y - self.F @ phi)), lower=1)[0]
         return phi
 
     def explained(self, xtr: Array) -> float:
-        """Upper bound on the squared length of the projection of r on the range of X, from Xᵀr.
-
-        It is inf where the coordinates are too ill-conditioned to say: their relative error is the unit of
-        rounding times the condition numbers of G and of X.
-        """
+        """Upper bound on the squared length of the projection of r on the range of X, from Xᵀr, or inf."""
         L, unit, condition = self._factor
-        error = 100.0 * UNIT * max(condition, self.condition)
+        error = 100.0 * max(UNIT * condition, self.error)
         if error > 0.1:
             return math.inf
         length = np.linalg.norm(solve_triangular(L, unit * self.forth(xtr), lower=True))
         return float(length * (1.0 + 2.0 * error)) ** 2
+
+    def trace_of_inverse(self) -> float:
+        """Tr G⁻¹, which is tr (XᵀX)⁻¹ or, where d > n, tr (XXᵀ)⁻¹."""
+        L, unit, _ = self._factor
+        return float(unit**2 @ lapack.dpotri(L, lower=1)[0].diagonal())
 
     def interpolation_radius(self, y: Array) -> float:
         """Largest ε at which the interpolator is optimal, ‖φ‖ / (n‖α‖_∞); 0 where there is none."""
@@ -100,12 +103,26 @@ class Coordinates:
         return float(np.linalg.norm(found[0]) / (len(y) * np.abs(found[1]).max()))
 
 
+def _factor(G: Array) -> tuple[Array, Array, float]:
+    """Cholesky factor of G scaled to a unit diagonal, the scales, and its condition number (inf if none)."""
+    diagonal = G.diagonal()
+    unit = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    scaled = G * np.outer(unit, unit)
+    if not len(G):
+        return scaled, unit, 1.0
+    L, info = lapack.dpotrf(scaled, lower=1, clean=1)
+    rcond = lapack.dpocon(L, np.abs(scaled).sum(axis=0).max(), uplo="L")[0] if info == 0 else 0.0
+    return L, unit, 1.0 / rcond if rcond > 0.0 else math.inf
+
+
 def direct(X: Array) -> Coordinates | None:
     """X itself if it is longer than wide, else the Cholesky factor of XXᵀ; None if that is singular."""
     n, d = X.shape
     if d < n:
-        return Coordinates(X, gram(X), lambda phi: phi, lambda theta: theta)
-    L, info = lapack.dpotrf(gram(X.T), lower=1, clean=1)
+        G = gram(X)
+        return Coordinates(X, G, lambda phi: phi, lambda theta: theta, source=G)
+    G = gram(X.T)
+    L, info = lapack.dpotrf(G, lower=1, clean=1)
     if info != 0:
         return None
     L = np.ascontiguousarray(L)
@@ -116,18 +133,19 @@ def direct(X: Array) -> Coordinates | None:
     def forth(theta: Array) -> Array:
         return inverse(X @ theta, False)
 
-    return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), forth, inverse)
+    return Coordinates(L, gram(L), lambda phi: X.T @ inverse(phi, True), forth, inverse, G)
 
 
 def principal(X: Array) -> Coordinates | None:
     """Eigenvectors of the smaller Gram matrix: FᵀF is diagonal; None if it is close to singular."""
     n, d = X.shape
-    squares, V = np.linalg.eigh(gram(X if d < n else X.T))
+    source = gram(X if d < n else X.T)
+    squares, V = np.linalg.eigh(source)
     if not squares[0] > 1e-12 * squares[-1]:
         return None
     G = np.diag(squares)
     if d < n:
-        return Coordinates(X @ V, G, lambda phi: V @ phi, lambda theta: V.T @ theta)
+        return Coordinates(X @ V, G, lambda phi: V @ phi, lambda theta: V.T @ theta, source=source)
     sigma = np.sqrt(squares)
     left = V / sigma
 
@@ -137,7 +155,7 @@ def principal(X: Array) -> Coordinates | None:
     def forth(theta: Array) -> Array:
         return np.asarray(left.T @ (X @ theta))
 
-    return Coordinates(V * sigma, G, lambda phi: X.T @ (left @ phi), forth, inverse)
+    return Coordinates(V * sigma, G, lambda phi: X.T @ (left @ phi), forth, inverse, source)
 
 
 def singular(X: Array) -> Coordinates:
@@ -150,7 +168,10 @@ def singular(X: Array) -> Coordinates:
     scale[scale == 0.0] = 1.0
     Q, R, order = qr(X / scale, mode="economic", pivoting=True)
     diagonal = np.abs(np.diag(R))
-    rank = max(1, int(np.count_nonzero(diagonal > 1e-13 * diagonal[0])))
+    rank = int(np.count_nonzero(diagonal > 1e-13 * diagonal[0]))
+    if rank == 0:
+        none = np.zeros((X.shape[1], 0))
+        return Coordinates(Q[:, :0], none.T @ none, lambda phi: none @ phi, lambda theta: none.T @ theta)
     T = np.empty((rank, X.shape[1]))
     T[:, order] = R[:rank] * scale[order]
     sigma, right, left, work, _, info = lapack.dgejsv(T.T, joba=2, jobr=0)  # Tᵀ = right · sigma · leftᵀ

@@ -17,16 +17,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import lapack
 
+from linphase import precision
+from linphase.certificate import Candidate, Judge
 from linphase.checks import Array, check_choice, check_data, check_positive, check_real
 from linphase.coordinates import Coordinates, direct, singular
 from linphase.newton import minimise
+from linphase.problem import AdversarialProblem
+from linphase.radii import zero_radius
+from linphase.refinement import refine
 from linphase.solver import CertificateError
 
 CRITERIA = ("loss", "parameter", "clean-loss")
 
-_TOLERANCE = 1e-9  # largest relative duality gap accepted; that of the root's own loss is far smaller
+_TOLERANCE = 1e-9  # largest relative duality gap accepted at the root; it is far smaller as a rule
+
+_ERROR = 1e-10  # largest error of coordinates that are taken without trying more accurate ones
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class CriticalStrength:
     solves : int
         Minimisers computed; 0 where a closed form applies.
     rel_gap : float
-        Largest relative duality gap among them.
+        Relative duality gap of the minimiser at the root.
     """
 
     eps: float
@@ -135,13 +141,13 @@ def find_all(
     known = _Known.checked(X.shape[1], theta0, noise, X_test, y_test)
     for criterion in criteria:
         known.must_suffice(criterion, *X.shape)
-    worst = math.inf
+    judge, worst = Judge(X, y), math.inf
     for fit in _fits(X, y):
-        found = [_root(fit, criterion, known.level(criterion, fit)) for criterion in criteria]
+        found = [_root(fit, judge, criterion, known.level(criterion, fit)) for criterion in criteria]
         worst = max((strength.rel_gap for strength in found), default=0.0)
         if worst <= _TOLERANCE:
             return found
-    raise CertificateError(f"a relative duality gap on the path is {worst:.2e}, above {_TOLERANCE:g}")
+    raise CertificateError(f"the relative duality gap at the root is {worst:.2e}, above {_TOLERANCE:g}")
 
 
 @dataclass(frozen=True)
@@ -150,37 +156,29 @@ class _Fit:
 
     y: Array
     coordinates: Coordinates
-    c: Array
     phi: Array
     theta: Array
     loss: float
-    L: Array  # Cholesky factor of the Gram matrix
     interpolation_radius: float
     zero_radius: float
 
 
 def _fits(X: Array, y: Array) -> Iterator[_Fit]:
     """Least squares in direct coordinates where these are well conditioned; then in singular ones."""
+    end = zero_radius(X, y)
     for find_coordinates in (direct, singular):
         coordinates = find_coordinates(X)
-        if coordinates is None:
+        if coordinates is None or (find_coordinates is direct and coordinates.error > _ERROR):
             continue
-        F, G = coordinates.F, coordinates.G
-        L, info = lapack.dpotrf(G, lower=1, clean=1)
-        if info != 0 or (L.diagonal() ** 2 < 1e-5 * G.diagonal()).any():
-            continue
-        c, total, radius = F.T @ y, np.abs(y).sum(), 0.0
+        radius, loss = 0.0, 0.0
         if interpolator := coordinates.interpolator(y):
-            phi, alpha = interpolator
-            loss = 0.0
-            if total > 0.0:
-                radius = math.sqrt(phi @ phi) / (len(y) * np.abs(alpha).max())
+            phi = interpolator[0]
+            theta, radius = coordinates.back(phi), coordinates.interpolation_radius(y)
         else:
-            phi = lapack.dpotrs(L, c, lower=1)[0]
-            r = y - F @ phi
-            loss = float(r @ r) / len(y)
-        end = math.sqrt(c @ c) / total if total > 0.0 else 0.0
-        yield _Fit(y, coordinates, c, phi, coordinates.back(phi), loss, L, radius, end)
+            phi = coordinates.least_squares(y)
+            theta = coordinates.back(phi)
+            loss = precision.loss(*precision.residuals(X, y, theta), 0.0)
+        yield _Fit(y, coordinates, phi, theta, loss, radius, end)
 
 
 @dataclass(frozen=True)
@@ -241,14 +239,14 @@ class _Known:
             assert self.theta0 is not None
             error = fit.theta - self.theta0
             return float(error @ error) + variance
-        square = variance * float(lapack.dpotri(fit.L, lower=1)[0].diagonal().sum())
+        square = variance * fit.coordinates.trace_of_inverse()
         if d > n:
             assert self.theta0 is not None
-            square += float(self.theta0 @ self.theta0) * (n / d) * (1.0 - n / d)
+            square += float(self.theta0 @ self.theta0) * (k / d) * (1.0 - k / d)
         return math.sqrt(square)
 
 
-def _root(fit: _Fit, criterion: str, level: float) -> CriticalStrength:
+def _root(fit: _Fit, judge: Judge, criterion: str, level: float) -> CriticalStrength:
     """Where the criterion's quantity passes its level."""
     y, b = fit.y, math.sqrt(fit.phi @ fit.phi)
     low, high = fit.interpolation_radius, fit.zero_radius
@@ -262,21 +260,63 @@ def _root(fit: _Fit, criterion: str, level: float) -> CriticalStrength:
         return CriticalStrength(low, 0, 0.0)
     from scipy.optimize import brentq  # half a second to import
 
-    F, G = fit.coordinates.F, fit.coordinates.G
-    phi, s, solves, worst = fit.phi.copy(), np.zeros(len(y)), 0, 0.0
+    search = _Search(fit, judge, criterion, level)
+    ends = {low: at_low, high: at_high}
+    root = brentq(
+        lambda eps: ends.get(eps) or search.excess(eps), low, high, xtol=1e-300, rtol=1e-10, maxiter=500
+    )
+    root, gap = search.settle(float(root))
+    return CriticalStrength(root, search.solves, gap)
 
-    def excess(eps: float) -> float:
-        """Quantity less its level, from the last minimiser and a Newton step beyond the certificate."""
-        nonlocal solves, worst
-        if eps in (low, high):
-            return at_low if eps == low else at_high
-        found = minimise(F, y, eps, G, phi, s, 1e-10, extra_steps=1, warm=solves > 0)
-        solves, worst = solves + 1, max(worst, (found.loss - found.bound) / found.loss)
-        if criterion == "loss":
-            return found.loss - level
-        if criterion == "clean-loss":
-            return float(np.mean((y - F @ phi) ** 2)) - level
-        return float(np.linalg.norm(phi - fit.phi)) - level
 
-    root = float(brentq(excess, low, high, xtol=1e-300, rtol=1e-10, maxiter=500))
-    return CriticalStrength(root, solves, worst)
+class _Search:
+    """The criterion's quantity less its level along the path, each minimiser from the one before."""
+
+    def __init__(self, fit: _Fit, judge: Judge, criterion: str, level: float) -> None:
+        self.fit, self.judge, self.criterion, self.level = fit, judge, criterion, level
+        self.phi, self.s, self.solves = fit.phi.copy(), np.zeros(len(fit.y)), 0
+
+    def excess(self, eps: float) -> float:
+        """The excess at ε, from the last minimiser and a Newton step beyond the tolerance."""
+        F, y = self.fit.coordinates.F, self.fit.y
+        G, warm = self.fit.coordinates.G, self.solves > 0
+        found = minimise(F, y, eps, G, self.phi, self.s, 1e-10, extra_steps=1, warm=warm)
+        self.solves += 1
+        if self.criterion == "loss":
+            return found.loss - self.level
+        if self.criterion == "clean-loss":
+            return float(np.mean((y - F @ self.phi) ** 2)) - self.level
+        return float(np.linalg.norm(self.phi - self.fit.phi)) - self.level
+
+    def settle(self, root: float) -> tuple[float, float]:
+        """Certify the minimiser at a root; where rounding has spoiled it, go to the root of refined ones."""
+        self.excess(root)
+        within = self.fit.coordinates
+        found = Candidate(within.back(self.phi), self.s, "", explained=within.explained)
+        gap = self.judge.quick(found, root).rel_gap
+        for _ in range(6):
+            if gap <= _TOLERANCE:
+                break
+            at_root, gap = self._refined(root)
+            beside = root * (1.0 + 1e-4)
+            step = at_root * (beside - root) / (self._refined(beside)[0] - at_root)
+            root -= step
+            if not abs(step) > 1e-9 * root:
+                break
+        return root, gap
+
+    def _refined(self, eps: float) -> tuple[float, float]:
+        """The excess at ε of a refined minimiser, and its relative duality gap."""
+        self.excess(eps)
+        within, problem = self.fit.coordinates, AdversarialProblem(self.judge.X, self.fit.y, eps)
+        start = Candidate(within.back(self.phi), self.s, "", explained=within.explained)
+        gap, best = min(
+            ((self.judge.exact(found, eps).rel_gap, found) for found in refine(problem, within, start)),
+            key=lambda pair: pair[0],
+            default=(math.inf, start),
+        )
+        if self.criterion == "parameter":
+            return float(np.linalg.norm(best.theta - self.fit.theta)) - self.level, gap
+        radius = eps * math.sqrt(best.theta @ best.theta) if self.criterion == "loss" else 0.0
+        r = precision.residuals(problem.X, problem.y, best.theta, best.low)
+        return precision.loss(*r, radius) - self.level, gap

@@ -15,8 +15,9 @@ PACKAGE = Path(linphase.__file__).parent
 # A module imports from its own layer or one below. Every module stands in one.
 LAYERS = [
     {"_kernels", "streams", "checks"},
-    {"problem", "designs", "estimates", "evidence"},
-    {"newton", "coordinates", "radii", "solver", "batch", "path", "descent", "two_layer", "asymptotics"},
+    {"precision", "problem", "designs", "estimates", "evidence"},
+    {"newton", "coordinates", "radii", "certificate", "refinement", "solver", "batch", "path"}
+    | {"descent", "two_layer", "asymptotics"},
     {"critical"},
     {"study", "plotting", "estimator"},
     {"deep"},
