@@ -68,12 +68,15 @@ class Certificate:
         See `Solution`.
     n_zero_residuals : int
         Rows whose residual is zero, up to the rounding of its own computation.
+    rounding : float
+        What rounding the entries of theta to double precision can cost, relative like ``rel_gap``.
     """
 
     loss: float
     bound: float
     rel_gap: float
     n_zero_residuals: int
+    rounding: float = 0.0
 
 
 class Judge:
@@ -119,9 +122,9 @@ class Judge:
             bound = max(bound, precision.loss(r, r_low, 0.0) * (1.0 - 16.0 * UNIT) - left / n)
 
         gap, scale = relative_gap(loss, bound, self.mean_square), max(loss, 1e-14 * self.mean_square)
-        if gap > 0.0:
-            gap = max(0.0, gap - min(excused / scale, _FORGIVEN))
-        return Certificate(loss, bound, gap, int(np.count_nonzero(zeros)))
+        rounding = excused / scale if scale > 0.0 else 0.0
+        gap = max(0.0, gap - min(rounding, _FORGIVEN))
+        return Certificate(loss, bound, gap, int(np.count_nonzero(zeros)), rounding)
 
     def _once(self, name: str, of: Array, compute: Callable[[], T]) -> T:
         """A product that many strengths share: it is kept as long as the same array is asked for."""

@@ -18,11 +18,11 @@ from linphase._kernels.sizes import largest
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
-LARGEST = 1e60
-"""Entries of data are at most this large: their fourth powers stay finite."""
+LARGEST = 1e45
+"""Entries of data are at most this large: products of six of them stay finite."""
 
-SMALLEST = 1e-60
-"""A column of data is 0 or has an entry of at least this size: its fourth power does not vanish."""
+SMALLEST = 1e-45
+"""A column of data is 0 or has an entry of at least this size: products of six do not vanish."""
 
 MOST = 10**9
 """Counts are at most this large."""
@@ -45,7 +45,7 @@ def shown(value: Any) -> str:
 
 
 def check_real(name: str, value: Any, ndim: int) -> Array:
-    """Return a nonempty C-ordered float64 array of ``ndim`` dimensions, with entries of at most 1e60."""
+    """Return a nonempty C-ordered float64 array of ``ndim`` dimensions, with entries of at most 1e45."""
     array = _as_array(name, value, ndim)
     _check_sizes(name, np.array([max(array.max(), -array.min())]))
     return array
@@ -54,7 +54,7 @@ def check_real(name: str, value: Any, ndim: int) -> Array:
 def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]:
     """Return X (n, d) and y (n,), or for ``ndim=3`` X (m, n, d) and y (m, n), as float64 in C order.
 
-    Their columns are 0, or have a largest entry between 1e-60 and 1e60.
+    Their columns are 0, or have a largest entry between 1e-45 and 1e45.
     """
     X, y = _as_array("X", X, ndim), _as_array("y", y, ndim - 1)
     _check_sizes("X", largest(X.reshape(-1, *X.shape[-2:])), "every column of X")
@@ -90,7 +90,7 @@ def _as_array(name: str, value: Any, ndim: int) -> Array:
 
 
 def _check_sizes(name: str, sizes: Array, columns: str | None = None) -> None:
-    """Raise unless the largest entries of some columns are at most 1e60, and 0 or at least 1e-60."""
+    """Raise unless the largest entries of some columns are at most 1e45, and 0 or at least 1e-45."""
     if not (most := sizes.max()) <= LARGEST:
         raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got an entry of {most:g}")
     if columns and sizes.min() < SMALLEST and (tiny := sizes[(sizes > 0.0) & (sizes < SMALLEST)]).size:
@@ -117,7 +117,7 @@ def check_number(name: str, value: Any, allowed: str = "finite", low: float = -m
 
 
 def check_nonnegative(name: str, value: Any) -> float:
-    """Return a number of at least 0 and at most 1e60."""
+    """Return a number of at least 0 and at most 1e45."""
     number = check_number(name, value, "finite and at least 0", low=0.0)
     if number > LARGEST:
         raise ValueError(f"{name} must be at most {LARGEST:g}, got {shown(value)}")

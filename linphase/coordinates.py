@@ -81,6 +81,16 @@ class Coordinates:
             phi += unit * lapack.dpotrs(L, unit * (self.F.T @ (y - self.F @ phi)), lower=1)[0]
         return phi
 
+    def consistent(self, y: Array) -> tuple[Array, Array] | None:
+        """φ and α as in `interpolator` where F is not square but y lies in its range; else None."""
+        if self.inverse is not None or not len(self.G):
+            return None
+        phi = self.least_squares(y)
+        if np.linalg.norm(y - self.F @ phi) > 1e-10 * np.linalg.norm(y):
+            return None
+        L, unit, _ = self._factor
+        return phi, self.F @ (unit * lapack.dpotrs(L, unit * phi, lower=1)[0])
+
     def explained(self, xtr: Array) -> float:
         """Upper bound on the squared length of the projection of r on the range of X, from Xᵀr, or inf."""
         L, unit, condition = self._factor
@@ -93,6 +103,8 @@ class Coordinates:
     def trace_of_inverse(self) -> float:
         """Tr G⁻¹, which is tr (XᵀX)⁻¹ or, where d > n, tr (XXᵀ)⁻¹."""
         L, unit, _ = self._factor
+        if not len(unit):
+            return 0.0
         return float(unit**2 @ lapack.dpotri(L, lower=1)[0].diagonal())
 
     def interpolation_radius(self, y: Array) -> float:
@@ -109,7 +121,7 @@ def _factor(G: Array) -> tuple[Array, Array, float]:
     unit = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
     scaled = G * np.outer(unit, unit)
     if not len(G):
-        return scaled, unit, 1.0
+        return scaled, unit, math.inf
     L, info = lapack.dpotrf(scaled, lower=1, clean=1)
     rcond = lapack.dpocon(L, np.abs(scaled).sum(axis=0).max(), uplo="L")[0] if info == 0 else 0.0
     return L, unit, 1.0 / rcond if rcond > 0.0 else math.inf

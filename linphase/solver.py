@@ -13,6 +13,8 @@ from linphase.newton import minimise
 from linphase.problem import AdversarialProblem
 from linphase.refinement import refine, refine_interpolator
 
+_ACCURATE = 1e-4  # error of coordinates in which a refined step still gains four digits
+
 
 class CertificateError(ArithmeticError):
     """A solve ended with a duality gap above the tolerance."""
@@ -71,21 +73,30 @@ def solve(problem: AdversarialProblem, tol: float = 1e-10, strict: bool = True) 
     """
     check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")
     tol, strict = check_between("tol", tol), check_flag("strict", strict)
-    judge, best = Judge(problem.X, problem.y), None
+    judge = Judge(problem.X, problem.y)
+    best: tuple[Candidate, Certificate] | None = None
     for candidate in _candidates(problem, tol):
         for certify in (judge.quick, judge.exact):
-            found = _solution(candidate, certify(candidate, problem.eps))
-            if best is None or found.rel_gap < best.rel_gap:
-                best = found
-            if best.rel_gap <= tol:
-                return best
+            found = certify(candidate, problem.eps)
+            if best is None or found.rel_gap < best[1].rel_gap:
+                best = candidate, found
+            if found.rel_gap <= tol:
+                return _solution(candidate, found)
     assert best is not None  # singular coordinates always answer
+    candidate, found = best
     if strict:
         raise CertificateError(
-            f"the relative duality gap is {best.rel_gap:.2e}, above tol = {tol:g}, after {best.n_iter} "
-            f"Newton steps (n = {problem.n}, d = {problem.d}, eps = {problem.eps:g})"
+            f"the relative duality gap is {found.rel_gap:.2e}, above tol = {tol:g}, after {candidate.steps} "
+            f"Newton steps (n = {problem.n}, d = {problem.d}, eps = {problem.eps:g})" + _excuse(found)
         )
-    return best
+    return _solution(candidate, found)
+
+
+def _excuse(found: Certificate) -> str:
+    """What to say of rounding, if it may be to blame for a gap."""
+    if found.rounding < 0.1 * found.rel_gap:
+        return ""
+    return f"; rounding theta to double precision alone may cost {found.rounding:.0e} of the loss"
 
 
 def _solution(candidate: Candidate, certificate: Certificate) -> Solution:
@@ -103,7 +114,7 @@ def _solution(candidate: Candidate, certificate: Certificate) -> Solution:
 
 def _candidates(problem: AdversarialProblem, tol: float) -> Iterator[Candidate]:
     """Closed forms where they hold, else Newton's method; at first plainly, then accurately and refined."""
-    X, y, eps, n = problem.X, problem.y, problem.eps, problem.n
+    X, y, eps = problem.X, problem.y, problem.eps
     c = X.T @ y
     if eps * np.abs(y).sum() >= (1.0 - 1e-12) * math.sqrt(c @ c):
         yield Candidate(np.zeros(problem.d), np.sign(y), "theta = 0: eps >= zero radius")
@@ -112,17 +123,22 @@ def _candidates(problem: AdversarialProblem, tol: float) -> Iterator[Candidate]:
         within = find(X)
         if within is None:
             continue
-        interpolator = within.interpolator(y)
+        interpolator, improve = within.interpolator(y), refine_interpolator
         if interpolator is not None and _is_optimal(*interpolator, eps):
-            phi, alpha = interpolator
-            status, improve = "interpolator: eps <= interpolation radius", refine_interpolator
-            found = Candidate(within.back(phi), np.zeros(n), status, alpha=alpha)
+            found = _interpolate(problem, within, *interpolator)
         else:
-            found = _fit(problem, within, tol)
-            improve = refine
+            found, improve = _fit(problem, within, tol), refine
         yield found
-        if find is singular:
+        consistent = within.consistent(y)
+        if consistent is not None and _is_optimal(*consistent, eps):
+            yield _interpolate(problem, within, *consistent)
+        if within.error < _ACCURATE:
             yield from improve(problem, within, found)
+
+
+def _interpolate(problem: AdversarialProblem, within: Coordinates, phi: Array, alpha: Array) -> Candidate:
+    status = "interpolator: eps <= interpolation radius"
+    return Candidate(within.back(phi), np.zeros(problem.n), status, alpha=alpha)
 
 
 def _is_optimal(phi: Array, alpha: Array, eps: float) -> bool:

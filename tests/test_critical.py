@@ -293,3 +293,110 @@ def test_a_batch_needs_matching_shapes():
         ValueError, match=r"y must have shape \(2, 4\), as X has shape \(2, 4, 3\), got \(3, 4\)"
     ):
         critical_strength_batch(np.ones((2, 4, 3)), np.ones((3, 4)), np.ones(3))
+
+
+# ------------------------------------------------------------------------- bisection on `solve`, hard designs
+def designs():
+    """Data sets that hide a small singular value, with the truth and the noise."""
+    rng = lp.stream(0, "critical", "hard designs")
+    for k in range(3):
+        X, truth = rng.standard_normal((20, 60)), rng.standard_normal(60) / 8.0
+        again = X[rng.integers(20)]
+        wide = X @ truth + rng.standard_normal(20)
+        twice = np.append(wide, again @ truth + rng.standard_normal())
+        yield f"a row twice {k}", np.vstack([X, again]), twice, truth, 1.0
+        near = again + 1e-6 * rng.standard_normal(60)
+        yield f"rows equal to 1e-6 {k}", np.vstack([X, near]), twice, truth, 1.0
+        units = 10.0 ** rng.uniform(-8, 8, 60)
+        yield f"scaled columns, wide {k}", X * units, wide, truth / units, 1.0
+        X, truth = rng.standard_normal((40, 5)), np.full(5, 0.5)
+        e = rng.standard_normal(40)
+        yield f"plain {k}", X, X @ truth + e, truth, 1.0
+        yield f"small noise {k}", X, X @ truth + 1e-5 * e, truth, 1e-5
+        units = 10.0 ** rng.uniform(-8, 8, 5)
+        yield f"scaled columns {k}", X * units, X @ truth + e, truth / units, 1.0
+        near = np.column_stack([X[:, :4], X[:, 0] + 1e-6 * X[:, 4]])
+        yield f"columns equal to 1e-6 {k}", near, near @ truth + e, truth, 1.0
+        X, e = rng.standard_t(1.2, (30, 4)), rng.standard_t(1.5, 30)
+        yield f"heavy tails {k}", X, X @ truth[:4] + e, truth[:4], 1.0
+
+
+def excess_by_solve(X, y, truth, noise, criterion):
+    """ε -> quantity of `solve` less its level, whose singular values are NumPy's."""
+    (n, d), units = X.shape, np.linalg.norm(X, axis=0)
+
+    def minimiser(eps):
+        return lp.solve(lp.AdversarialProblem(X, y, eps), tol=1e-16, strict=False)
+
+    clean = minimiser(0.0).theta
+    if criterion == "parameter" and d < n:
+        inverse = np.linalg.pinv(X / units) / units[:, None]  # rows by their own scale
+        level = noise * np.linalg.norm(inverse)
+    elif criterion == "parameter":
+        values = np.linalg.svd(X, compute_uv=False)
+        rank = int(np.sum(values > 1e-13 * values[0]))
+        spread = truth @ truth * (rank / d) * (1.0 - rank / d)
+        level = math.sqrt(noise**2 * np.sum(values[:rank] ** -2.0) + spread)
+    else:
+        level = float((clean - truth) @ (clean - truth)) + noise**2
+
+    def excess(eps):
+        found = minimiser(eps)
+        if criterion == "loss":
+            return found.loss - level
+        if criterion == "clean-loss":
+            return lp.AdversarialProblem(X, y, 0.0).loss(found.theta) - level
+        return float(np.linalg.norm(found.theta - clean)) - level
+
+    return excess
+
+
+def bisected(excess, high):
+    """Where a rising function of ε passes 0, below ``high``."""
+    low, tiny = 0.0, 1e-18 * high
+    if excess(1.01 * high) <= 0.0:
+        return math.inf
+    if excess(tiny) > 0.0:
+        return 0.0
+    while high - low > 1e-10 * high:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) <= 0.0 else (low, middle)
+    return high
+
+
+@pytest.mark.parametrize("case", list(designs()), ids=lambda case: case[0])
+def test_bisection_on_solve_agrees(case):
+    """Where ‖θ̂(ε) − θ̂(0)‖ falls and rises again, there are several crossings, and the answer is one."""
+    name, X, y, truth, noise = case
+    for criterion in ("loss", "parameter", "clean-loss"):
+        if criterion == "parameter" and name.startswith("scaled columns, wide"):
+            continue  # NumPy's singular values have lost the small ones there
+        excess = excess_by_solve(X, y, truth, noise, criterion)
+        found = lp.critical_strength(X, y, theta0=truth, noise=noise, criterion=criterion)
+        if 0.0 < found < math.inf:
+            assert excess(found * (1.0 - 1e-8)) < 0.0 < excess(found * (1.0 + 1e-8)), criterion
+        if criterion == "loss" or found in (0.0, math.inf):
+            assert found == pytest.approx(bisected(excess, lp.zero_radius(X, y)), rel=1e-8), criterion
+
+
+def test_a_row_twice_moves_a_critical_strength_but_little():
+    """The Cholesky factor of XXᵀ is singular then, and hid it: the answer was infinite."""
+    for k in range(10):
+        rng = lp.stream(k, "critical", "a row twice")
+        X, truth = rng.standard_normal((20, 60)), rng.standard_normal(60) / 8.0
+        y = X @ truth + rng.standard_normal(20)
+        once = lp.critical_strength(X, y, truth, 1.0, criterion="parameter")
+        twice = np.vstack([X, X[:1]]), np.append(y, y[0])
+        again = lp.critical_strength(*twice, truth, 1.0, criterion="parameter")
+        assert math.isfinite(once) == math.isfinite(again)
+        assert not math.isfinite(once) or 0.5 * once < again < 2.0 * once
+
+
+def test_nothing_to_learn_from():
+    """Where X = 0, θ̂ stays 0: its loss is below the risk for ever, or never."""
+    X, y, truth = np.zeros((9, 3)), np.ones(9), np.full(3, 0.5)
+    assert lp.critical_strength(X, y, truth, 1.0) == math.inf  # mean y² = 1 against 1.75
+    assert lp.critical_strength(X, 2.0 * y, truth, 1.0) == 0.0
+    assert lp.critical_strength(X, 2.0 * y, truth, 1.0, criterion="clean-loss") == 0.0
+    assert lp.critical_strength(X, y, noise=1.0, criterion="parameter") == math.inf
+    assert lp.critical_strength(X, y, X_test=X, y_test=y) == math.inf

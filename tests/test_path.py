@@ -1,5 +1,8 @@
 """Paths agree with single solves, are certified on any grid and any data, and check their input."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -153,3 +156,19 @@ def test_nothing_to_explain():
 def test_bad_input_has_its_sentence(call, says):
     with pytest.raises(ValueError, match=says):
         call(*draw(9, 3))
+
+
+@pytest.mark.slow
+def test_long_data_need_no_memory_beyond_copies_of_them():
+    """200,000 x 50 are 80 MB. Where many residuals change sign, only some of them may be free to."""
+    code = (
+        "import resource, linphase as lp\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "X, y = lp.GaussianDesign(200_000, 50).sample(lp.stream(0, 'long'))\n"
+        "lp.solve_path(X[:500], y[:500], n_eps=20)\n"
+        "before = peak()\n"
+        "path = lp.solve_path(X, y, n_eps=20)\n"
+        "assert path.rel_gaps.max() <= 1e-10 and path.n_iter <= 80, path\n"
+        "assert peak() - before < 4 * 80, (before, peak())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -345,6 +345,17 @@ def _factor_hessian(G, q, t, kink, tau, M):
 
 
 @njit(cache=True, error_model="numpy")
+def _outer_gram(B):
+    """BBᵀ by half the products of a matrix multiplication."""
+    m = B.shape[0]
+    Q = np.empty((m, m))
+    for k in range(0, m, 128):
+        Q[k:, k : k + 128] = np.dot(B[k:], B[k : k + 128].T)
+    fill_upper(Q)
+    return Q
+
+
+@njit(cache=True, error_model="numpy")
 def _solve_model(X, r, t, b, eps, rows, M, step, s):
     """Minimise the model: s on ``rows`` by the programme over the box, step <- −Δθ from the gradient in step.
 
@@ -359,7 +370,7 @@ def _solve_model(X, r, t, b, eps, rows, M, step, s):
             for j in range(d):
                 A[j, a] = eps * (b * X[i, j] - r[i] * t[j])
         solve_lower(M, A)
-        Q = np.dot(A.T, A)
+        Q = _outer_gram(np.ascontiguousarray(A.T))
         old, new = np.empty(m), np.empty(m)
         for a in range(m):
             old[a] = new[a] = s[rows[a]]
@@ -656,25 +667,22 @@ def _renew(r, y, Xt):
 
 @njit(cache=True, error_model="numpy")
 def _programme(W, D, q, t, K):
-    """W M⁻¹ Wᵀ, by half the products of a matrix multiplication."""
+    """W M⁻¹ Wᵀ."""
     m, d = W.shape
-    B, Q, V = np.empty((m, d)), np.empty((m, m)), np.empty((d, 2))
+    B, V = np.empty((m, d)), np.empty((d, 2))
     for j in range(d):
         V[j, 0], V[j, 1] = D[j] * q[j], D[j] * t[j]
     V = np.dot(W, V)
     for a in range(m):
         for j in range(d):
             B[a, j] = W[a, j] * np.sqrt(D[j])
-    for k in range(0, m, 128):
-        products = np.dot(B[k:], B[k : k + 128].T)
-        for a in range(k, m):
-            wq, wt = K[0] * V[a, 0] + K[1] * V[a, 1], K[1] * V[a, 0] + K[2] * V[a, 1]
-            for e in range(k, min(k + 128, a + 1)):
-                Q[a, e] = products[a - k, e - k] + wq * V[e, 0] + wt * V[e, 1]
+    Q = _outer_gram(B)
     for a in range(m):
+        wq, wt = K[0] * V[a, 0] + K[1] * V[a, 1], K[1] * V[a, 0] + K[2] * V[a, 1]
+        for e in range(m):
+            Q[a, e] += wq * V[e, 0] + wt * V[e, 1]
         if not Q[a, a] > 0.0:
             Q[a, a] = 1.0
-    fill_upper(Q)
     return Q
 
 
@@ -715,10 +723,21 @@ def follow(X, y, eps, lam, c, tol, start, thetas, signs):
             if stale:
                 m = 0
                 for i in range(n):
-                    in_w[i] = abs(r[i]) <= near or s[i] * r[i] < abs(r[i])
+                    m += abs(r[i]) <= near or s[i] * r[i] < abs(r[i])
+                crowded = m > d + 64  # more rows than can be expected to vanish together
+                if crowded:
+                    near *= (d + 64) / m
+                m = 0
+                for i in range(n):
+                    in_w[i] = abs(r[i]) <= near or (s[i] * r[i] < abs(r[i]) and not crowded)
                     if in_w[i]:
                         rows[m] = i
                         m += 1
+                    elif s[i] * r[i] < abs(r[i]):
+                        change_of_sign = (1.0 if r[i] > 0.0 else -1.0) - s[i]
+                        s[i] += change_of_sign
+                        for j in range(d):
+                            z[j] += change_of_sign * X[i, j]
                 K = _diagonal_hessian(lam, theta, z, tau, kink, eps[a], D, q, t)
                 if K[0] == 0.0:
                     break
