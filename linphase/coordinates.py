@@ -17,6 +17,8 @@ from linphase._kernels.regression import fill_upper
 from linphase.checks import Array
 from linphase.precision import UNIT
 
+_RANK = 1e-13  # distance from the columns before, relative, up to which a column counts as dependent on them
+
 
 def gram(A: Array) -> Array:
     """AᵀA in C order, by half the products of a matrix multiplication."""
@@ -174,13 +176,15 @@ def singular(X: Array) -> Coordinates:
     """Left singular vectors times singular values, accurate for columns of any scale and any rank.
 
     Rank is decided by pivoted QR on columns of unit length; the one-sided Jacobi method then finds the small
-    singular values of the graded triangle to high relative accuracy.
+    singular values of the graded triangle to high relative accuracy. A column whose distance from the others
+    is more than rounding but below 1e-13 makes the rank doubtful, and the condition number infinite.
     """
     scale = np.linalg.norm(X, axis=0)
     scale[scale == 0.0] = 1.0
     Q, R, order = qr(X / scale, mode="economic", pivoting=True)
     diagonal = np.abs(np.diag(R))
-    rank = int(np.count_nonzero(diagonal > 1e-13 * diagonal[0]))
+    relative = diagonal / max(diagonal[0], 1e-300)
+    rank = int(np.count_nonzero(relative > _RANK))
     if rank == 0:
         none = np.zeros((X.shape[1], 0))
         return Coordinates(Q[:, :0], none.T @ none, lambda phi: none @ phi, lambda theta: none.T @ theta)
@@ -197,11 +201,12 @@ def singular(X: Array) -> Coordinates:
     def inverse(b: Array, transposed: bool) -> Array:
         return np.asarray(U @ (b / sigma) if transposed else (U.T @ b) / sigma)
 
+    noise = UNIT * (20.0 + 2.0 * math.sqrt(max(X.shape)))  # what rounding leaves of a dependent column
     return Coordinates(
         F,
         gram(F),
         back=lambda phi: right @ phi,
         forth=lambda theta: right.T @ theta,
         inverse=inverse if sigma.size == len(X) else None,
-        condition=float(diagonal[0] / diagonal[rank - 1]),
+        condition=math.inf if (relative[rank:] > noise).any() else 1.0 / float(relative[rank - 1]),
     )

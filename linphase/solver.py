@@ -30,15 +30,17 @@ class Solution:
     loss : float
         R(θ, ε), a mean over rows.
     dual_gap : float
-        Loss less a lower bound on the minimum, absolute.
+        Loss less a lower bound on the minimum, absolute. The bound holds for X and y as they are given: it is
+        less by every rounding error that its computation can have made.
     rel_gap : float
-        ``dual_gap / max(loss, 1e-14 mean(y²))``.
+        ``dual_gap / max(loss, 1e-14 mean(y²))``, less what rounding the entries of ``theta`` to double
+        precision can cost, of which 1e-8 at most is taken off.
     n_iter : int
         Newton steps; 0 where a closed form applies.
     status : str
         How the solution was found, a sentence.
     n_zero_residuals : int
-        Rows whose residual is zero at the optimum.
+        Rows whose residual is zero at the optimum, up to the rounding of its own computation.
     """
 
     theta: Array
@@ -64,12 +66,22 @@ def solve(problem: AdversarialProblem, tol: float = 1e-10, strict: bool = True) 
     Returns
     -------
     Solution
-        At ε = 0 the least squares solution, of minimum norm.
+        At ε = 0 the least squares solution, of minimum norm. A column of X that depends on the others up to
+        rounding counts as dependent there.
 
     Raises
     ------
+    TypeError, ValueError
+        If an argument is not of these.
     CertificateError
-        If the gap stays above ``tol``; the message says by how much.
+        If the gap stays above ``tol``; the message says by how much, and whether rounding may be to blame.
+
+    Examples
+    --------
+    >>> import linphase as lp
+    >>> solution = lp.solve(lp.AdversarialProblem([[1.0], [2.0]], [1.0, 3.0], eps=0.5))
+    >>> round(float(solution.theta[0]), 4), round(solution.loss, 4), solution.rel_gap <= 1e-10
+    (1.3333, 1.0, True)
     """
     check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")
     tol, strict = check_between("tol", tol), check_flag("strict", strict)

@@ -140,7 +140,9 @@ def cone_programme(X, y, eps):
     theta = cp.Variable(X.shape[1])
     attacked = cp.abs(y / unit - (X / columns) @ theta) + (eps / columns) * cp.norm(theta)
     try:
-        cp.Problem(cp.Minimize(cp.sum_squares(attacked))).solve(solver=cp.CLARABEL)
+        with warnings.catch_warnings():  # that a solution may be inaccurate: a rival may be
+            warnings.simplefilter("ignore")
+            cp.Problem(cp.Minimize(cp.sum_squares(attacked))).solve(solver=cp.CLARABEL)
     except cp.SolverError:
         return np.zeros(X.shape[1])
     return np.zeros(X.shape[1]) if theta.value is None else np.asarray(theta.value) * (unit / columns)
