@@ -14,7 +14,7 @@ PACKAGE = Path(linphase.__file__).parent
 
 # A module imports from its own layer or one below. Every module stands in one.
 LAYERS = [
-    {"_kernels", "streams", "checks"},
+    {"_kernels", "streams", "checks", "interrupts"},
     {"problem", "designs", "estimates", "evidence"},
     {"newton", "coordinates", "radii", "solver", "batch", "path", "descent", "two_layer", "asymptotics"},
     {"critical"},
