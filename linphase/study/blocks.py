@@ -10,18 +10,19 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from linphase.interrupts import SIGNALS
 from linphase.study.digest import sources
-from linphase.study.files import pack, sweep, unpack, write
+from linphase.study.files import pack, remove, seal, told, unpack, unseal, write
 from linphase.study.model import Cell, Experiment, Local, Options, Setting, Values
 
 SCRATCH = ".scratch"
@@ -64,10 +65,51 @@ def plan(experiments: Sequence[Experiment], options: Options) -> list[Block]:
     ]
 
 
-def find(blocks: Sequence[Block], folder: Path) -> dict[int, Values]:
-    """Return the values of the finished blocks by place in ``blocks``; damaged files count as absent."""
-    found = ((i, block, unpack(folder / block.file)) for i, block in enumerate(blocks))
-    return {i: values for i, block, values in found if values and _fit(values, block.replicates)}
+def find(blocks: Sequence[Block], folder: Path) -> tuple[dict[int, Values], dict[Path, str]]:
+    """Return the values of the finished blocks by place in ``blocks``, and what is wrong with damaged files.
+
+    A damaged file counts as absent: its block is to be computed again.
+    """
+    found, damaged = dict[int, Values](), dict[Path, str]()
+    for i, block in enumerate(blocks):
+        path = folder / block.file
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
+            values = unpack(unseal(path.read_bytes(), path.name))
+            if not _fit(values, block.replicates):
+                raise ValueError("its arrays have not an entry for each replicate")
+            found[i] = values
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            damaged[path] = error.strerror or str(error)
+        except ValueError as error:
+            damaged[path] = str(error)
+    return found, damaged
+
+
+def doubtful(blocks: Sequence[Block], values: Mapping[int, Values]) -> set[int]:
+    """Return the places of all blocks of those settings whose blocks have values that cannot be joined."""
+    odd = set[int]()
+    for places in _cells(blocks).values():
+        forms = [_form(values[i]) for i in places]
+        if any(form != forms[0] for form in forms):
+            odd.update(places)
+    return odd
+
+
+def _cells(blocks: Sequence[Block]) -> dict[tuple[str, int], list[int]]:
+    """Return the places of the blocks of each setting of each experiment."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for i, block in enumerate(blocks):
+        places.setdefault((block.experiment.name, id(block.setting)), []).append(i)
+    return places
+
+
+def _form(values: Values) -> object:
+    """What arrays must share to be joined: names, shapes of an entry, and whether they are numbers."""
+    return {key: (v.shape[1:], "n" if v.dtype.kind in "biuf" else v.dtype.kind) for key, v in values.items()}
 
 
 def compute(
@@ -83,45 +125,70 @@ def compute(
     import joblib
 
     folder = folder.resolve()  # a worker may stand elsewhere
-    sweep(folder)
     scratch = {i: (folder / block.file).with_suffix(SCRATCH) for i, block in blocks.items()}
     for path in folder.glob(f"*{SCRATCH}"):  # nobody goes on from these
-        if path.with_suffix(".npz").is_file() or (options.fresh and path in scratch.values()):
-            shutil.rmtree(path)
-    parent = os.getpid()
+        own = path in scratch.values() and (options.fresh or not path.is_dir())
+        if own or path.with_suffix(".npz").is_file():
+            remove(path)
     tasks = (
         joblib.delayed(_task)(
-            *(i, str(b), parent, b.experiment.block, dict(b.setting), b.replicates, b.seed),
+            *(i, str(b), b.experiment.block, dict(b.setting), b.replicates, b.seed),
             Local(scratch[i], options.own) if b.experiment.local else None,
         )
         for i, b in blocks.items()
     )
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    watched = {"initializer": _settle, "initargs": (os.getpid(),)}
+    with joblib.parallel_config("loky", inner_max_num_threads=1, **watched), ExitStack() as stack:
         order = "generator_unordered"
         parallel = joblib.Parallel(options.jobs, return_as=order, batch_size=1, max_nbytes=None)
-        with _interrupt_ignored():
-            done = parallel(tasks)  # starts the workers
-        try:
-            for i, values, seconds in done:
-                write(folder / blocks[i].file, pack(values))
-                shutil.rmtree(scratch[i], ignore_errors=True)
-                yield i, values, seconds
-        finally:
-            with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
-                warnings.simplefilter("ignore")
-                done.close()
+        with _start_of_workers():
+            done = parallel(tasks)
+            stack.callback(_stop, done)
+        for i, values, seconds in done:
+            path = folder / blocks[i].file
+            if path.is_dir():  # it would stand in the way
+                remove(path)
+            write(path, seal(pack(values), path.name))
+            shutil.rmtree(scratch[i], ignore_errors=True)
+            yield i, values, seconds
+
+
+@contextmanager
+def _start_of_workers() -> Iterator[None]:
+    """Start workers out of reach of interrupts until `_settle`, and trackers that do not tell what they tidy.
+
+    A tracker removes what a process that was interrupted has left in shared memory.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker"])
+    mask = None
+    if hasattr(signal, "pthread_sigmask"):  # a new process inherits a mask, but no handler
+        resource_tracker.ensure_running()  # its start would lift the mask
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _stop(results: Generator[Any, None, None]) -> None:
+    with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
+        warnings.simplefilter("ignore")
+        results.close()
 
 
 def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, list[Cell]]:
     """Return the cells of each experiment, their blocks joined in the order of replicates."""
-    places: dict[tuple[str, int], list[int]] = {}
-    for i, block in enumerate(blocks):
-        places.setdefault((block.experiment.name, id(block.setting)), []).append(i)
     cells: dict[str, list[Cell]] = {}
-    for (name, _), indices in places.items():
+    if odd := doubtful(blocks, values):
+        name = blocks[min(odd)].experiment.name
+        raise StudyError(f"experiment {name} failed: its blocks return arrays of different forms", "")
+    for (name, _), indices in _cells(blocks).items():
         keys = values[indices[0]].keys()
-        if any(values[i].keys() != keys for i in indices):
-            raise StudyError(f"experiment {name} failed: its blocks return arrays of different names", "")
         joined = {key: np.concatenate([values[i][key] for i in indices]) for key in keys}
         cells.setdefault(name, []).append(Cell(blocks[indices[0]].setting, joined))
     return cells
@@ -148,31 +215,15 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _interrupt_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment: processes that are started in it do so from their first import on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _task(
     place: int,
     name: str,
-    parent: int,
     block: Callable[..., Values],
     setting: Setting,
     replicates: range,
     seed: int,
     local: Local | None,
 ) -> tuple[int, Values, float]:
-    if parent != os.getpid():
-        _settle(parent)
     start = time.perf_counter()
     try:
         if local is not None:
@@ -184,6 +235,9 @@ def _task(
             shapes = {key: value.shape for key, value in values.items()}
             raise ValueError(f"a block must return arrays with an entry a replicate, got shapes {shapes}")
         return place, values, time.perf_counter() - start
+    except OSError as error:
+        details = "" if error.filename else traceback.format_exc()
+        raise StudyError(f"{name} failed: {told(error)}", details) from None
     except Exception as error:
         raise StudyError(f"{name} failed: {type(error).__name__}: {error}", traceback.format_exc()) from None
 
@@ -194,14 +248,15 @@ def _fit(values: Values, replicates: range) -> bool:
     return bool(values) and all(good)
 
 
-@cache
 def _settle(parent: int) -> None:
-    """Once a worker: leave Ctrl-C to the parent, and do not outlive it."""
+    """Let a worker leave Ctrl-C to its parent, and not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def follow() -> None:
         while os.getppid() == parent:
-            time.sleep(1)
+            time.sleep(0.2)
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
