@@ -109,3 +109,18 @@ def test_importing_the_package_loads_nothing_slow(first):
     probe = f"{first}; import linphase; print([name for name in {slow} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
     assert loaded.strip() == str([name for name in slow if name in first])
+
+
+def test_public_names_are_loaded_when_they_are_asked_for():
+    probe = (
+        "import sys, linphase; print('numpy' in sys.modules); linphase.solve; print('numpy' in sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
+    assert loaded == "False\nTrue\n"
+    homes = linphase._HOMES.values()
+    assert sorted(["asymptotics", *(name for names in homes for name in names)]) == sorted(linphase.__all__)
+    for name in linphase.__all__:
+        assert name in dir(linphase)
+        assert getattr(linphase, name) is not None
+    with pytest.raises(AttributeError, match="module 'linphase' has no attribute 'nothing'"):
+        _ = linphase.nothing

@@ -111,7 +111,7 @@ def check_form(**pairs: tuple[Any, Any]) -> None:
     """
     for name, (saved, own) in pairs.items():
         if not _alike(saved, own):
-            raise ValueError(f"its {name} has not the form of this run's")
+            raise ValueError(f"its {name} does not have the form of this run's")
 
 
 def _alike(saved: Any, own: Any) -> bool:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import sys
-import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from linphase.interrupts import SIGNALS
+from linphase.study import workers
 from linphase.study.digest import sources
 from linphase.study.files import pack, remove, seal, told, unpack, unseal, write
 from linphase.study.model import Cell, Experiment, Local, Options, Setting, Values
@@ -137,13 +132,13 @@ def compute(
         )
         for i, b in blocks.items()
     )
-    watched = {"initializer": _settle, "initargs": (os.getpid(),)}
+    watched = {"initializer": workers.settle, "initargs": (os.getpid(),)}
     with joblib.parallel_config("loky", inner_max_num_threads=1, **watched), ExitStack() as stack:
         order = "generator_unordered"
         parallel = joblib.Parallel(options.jobs, return_as=order, batch_size=1, max_nbytes=None)
-        with _start_of_workers():
+        with workers.start():
             done = parallel(tasks)
-            stack.callback(_stop, done)
+            stack.callback(workers.stop, done)
         for i, values, seconds in done:
             path = folder / blocks[i].file
             if path.is_dir():  # it would stand in the way
@@ -151,34 +146,6 @@ def compute(
             write(path, seal(pack(values), path.name))
             shutil.rmtree(scratch[i], ignore_errors=True)
             yield i, values, seconds
-
-
-@contextmanager
-def _start_of_workers() -> Iterator[None]:
-    """Start workers out of reach of interrupts until `_settle`, and trackers that do not tell what they tidy.
-
-    A tracker removes what a process that was interrupted has left in shared memory.
-    """
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker"])
-    mask = None
-    if hasattr(signal, "pthread_sigmask"):  # a new process inherits a mask, but no handler
-        resource_tracker.ensure_running()  # its start would lift the mask
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONWARNINGS"]
-        if before is not None:
-            os.environ["PYTHONWARNINGS"] = before
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _stop(results: Generator[Any, None, None]) -> None:
-    with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
-        warnings.simplefilter("ignore")
-        results.close()
 
 
 def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, list[Cell]]:
@@ -194,27 +161,6 @@ def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, l
     return cells
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run under one thread of BLAS, Numba and torch: the number of threads can change the last digits.
-
-    What a block imports is loaded by then: its digest has followed it.
-    """
-    import scipy.linalg  # noqa: F401  (only a BLAS that is loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    numba, torch = sys.modules.get("numba"), sys.modules.get("torch")
-    pools = [torch] if torch else []
-    if numba and numba.config.NUMBA_NUM_THREADS > 1:
-        pools.append(numba)
-    before = [pool.get_num_threads() for pool in pools]
-    with threadpool_limits(1), ExitStack() as stack:
-        for pool, threads in zip(pools, before, strict=True):
-            stack.callback(pool.set_num_threads, threads)
-            pool.set_num_threads(1)
-        yield
-
-
 def _task(
     place: int,
     name: str,
@@ -228,7 +174,7 @@ def _task(
     try:
         if local is not None:
             local.scratch.mkdir(exist_ok=True)
-        with one_thread():
+        with workers.one_thread():
             found = block(setting, replicates, seed, *([local] if local else []))
         values = {key: np.ascontiguousarray(value) for key, value in found.items()}
         if not _fit(values, replicates):
@@ -246,20 +192,6 @@ def _fit(values: Values, replicates: range) -> bool:
     """Tell whether values are arrays, not of objects, with an entry for each replicate."""
     good = (v.shape[:1] == (len(replicates),) and v.dtype != object for v in values.values())
     return bool(values) and all(good)
-
-
-def _settle(parent: int) -> None:
-    """Let a worker leave Ctrl-C to its parent, and not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _plain(value: Any) -> Any:

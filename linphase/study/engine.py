@@ -9,12 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from linphase.study.blocks import Block, StudyError, compute, doubtful, find, gather, one_thread, plan
+from linphase.study.blocks import Block, StudyError, compute, doubtful, find, gather, plan
 from linphase.study.files import prepare
 from linphase.study.model import Cell, Experiment, Options, Report, Study, Values
 from linphase.study.record import recorded, redraw, save, save_run, simulations
 from linphase.study.show import claims_table
 from linphase.study.tables import compare
+from linphase.study.workers import one_thread
 
 LONG = 60.0
 """Seconds from which a block is worth a line in a log."""
