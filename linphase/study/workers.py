@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -65,10 +66,10 @@ def one_thread() -> Iterator[None]:
 
     What a block imports is loaded by then: its digest has followed it.
     """
-    import numba
     import scipy.linalg  # noqa: F401  (only a BLAS that is loaded can be limited)
     from threadpoolctl import threadpool_limits
 
+    numba: Any = import_module("numba")  # the package's own kernels may be loaded later
     torch = sys.modules.get("torch")
     pools: list[Any] = [torch] if torch else []
     if numba.config.NUMBA_NUM_THREADS > 1:
