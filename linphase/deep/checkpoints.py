@@ -71,6 +71,8 @@ def resume(
     try:
         content = torch.load(BytesIO(unseal(sealed)), map_location=device, weights_only=True)
         theirs, threads, state = dict(content["identity"]), content["threads"], dict(content["state"])
+    except (MemoryError, torch.OutOfMemoryError):  # no fault of the file's
+        raise
     except Exception as error:
         raise _unreadable(path, error) from error
     for name, ours in identity.items():
@@ -93,25 +95,21 @@ def resume(
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    reason = (
-        error if type(error) is ValueError else f"its content is no training state ({type(error).__name__})"
-    )
+    ours = type(error) is ValueError
+    reason = error if ours else f"its content is no training state ({type(error).__name__})"
     return CheckpointError(f"checkpoint {path} cannot be read: {reason}; delete it, and the run begins anew")
 
 
-def check_form(**pairs: tuple[Any, Any]) -> None:
-    """Check that saved values have the form of a run's own: types, keys, lengths, and shapes of tensors.
-
-    Each pair is named, and holds the saved value and one of the right form.
+def check_form(saved: Any, own: Any) -> None:
+    """Check that a saved state has the form of a run's own: types, keys, lengths, and shapes of tensors.
 
     Raises
     ------
     ValueError
-        If one has another form.
+        If it has another form.
     """
-    for name, (saved, own) in pairs.items():
-        if not _alike(saved, own):
-            raise ValueError(f"its {name} does not have the form of this run's")
+    if not _alike(saved, own):
+        raise ValueError("its state does not have the form of this run's")
 
 
 def _alike(saved: Any, own: Any) -> bool:

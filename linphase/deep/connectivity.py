@@ -245,7 +245,7 @@ class _Run:
         rows = list(state["rows"])
         if not 1 <= len(rows) <= self.recipe.epochs:
             raise ValueError(f"its {len(rows)} epochs are not of this run")
-        checkpoints.check_form(state=(state, {**self.state(), "rows": [0.0] * len(rows)}))
+        checkpoints.check_form(state, {**self.state(), "rows": [0.0] * len(rows)})
         self.curve.load_state_dict(state["curve"])
         checkpoints.set_momenta(self.optimiser, state["momenta"])
         self.rows, self.seconds, self.passes = rows, state["seconds"], state["passes"]

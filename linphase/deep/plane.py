@@ -167,7 +167,7 @@ def loss_plane(
 
     def restore(state: Mapping[str, Any]) -> None:
         row = [[0.0] * len(Losses._fields)] * grid
-        checkpoints.check_form(rows=(state["rows"], [row] * min(len(state["rows"]), grid)))
+        checkpoints.check_form(state, {"rows": [row] * min(len(state["rows"]), grid)})
         rows.extend(state["rows"])
 
     if file is not None:

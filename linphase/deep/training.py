@@ -315,8 +315,7 @@ class _Run:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state, if it has the form of a state of this run."""
         rows, best, epochs = state["rows"], state["best"], len(state["rows"])
-        own = self.state()
-        checkpoints.check_form(state=({**state, "rows": rows[:1]}, own))
+        checkpoints.check_form({**state, "rows": rows[:1]}, self.state())
         if not (epochs <= self.recipe.epochs and -1 <= int(best.min()) <= int(best.max()) < epochs):
             raise ValueError(f"its {epochs} epochs are not of this run")
         self.model.load_state_dict(state["model"])
