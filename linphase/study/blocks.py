@@ -17,7 +17,7 @@ import numpy as np
 
 from linphase.study import workers
 from linphase.study.digest import sources
-from linphase.study.files import pack, remove, seal, told, unpack, unseal, write
+from linphase.study.files import FORMAT, pack, remove, seal, told, unpack, unseal, write
 from linphase.study.model import Cell, Experiment, Local, Options, Setting, Values
 
 SCRATCH = ".scratch"
@@ -38,10 +38,10 @@ class Block:
 
     @property
     def file(self) -> str:
-        """Name of its file: it digests all that determines the values."""
+        """Name of its file: it digests all that determines the values, and how they are written."""
         setting = sorted((key, _plain(value)) for key, value in self.setting.items())
         key = (self.experiment.name, setting, self.replicates, self.seed, sources(self.experiment.block))
-        digest = blake2b(repr(key).encode(), digest_size=16).hexdigest()
+        digest = blake2b(repr((FORMAT, *key)).encode(), digest_size=16).hexdigest()
         return f"{self.experiment.name}-{self.replicates.start}-{digest}.npz"
 
     def __str__(self) -> str:
