@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from linphase.study import redraw
+    from linphase.study.files import told
 except ModuleNotFoundError:
     sys.exit("figures/build.py needs the package: run `make figures`, or `pip install -e .` first")
 
@@ -24,4 +28,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        print(f"figures/build.py: {told(error)}", file=sys.stderr)
+        sys.exit(2)

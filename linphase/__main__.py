@@ -6,18 +6,26 @@ latest, to where they are committed.
 
 from __future__ import annotations
 
-import argparse
-import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from linphase.interrupts import guard
 
 HOME = Path(__file__).resolve().parent
 CHECKOUT = HOME.parent / "simulations"
 
 
+def program() -> int:
+    """Do what `main` does, as a program of its own: with an answer to Ctrl-C from its first moment on."""
+    guard()
+    return main()
+
+
 def main() -> int:
     """Run or promote the simulation that the command line names."""
+    import runpy
+
     folder = next((f for f in (HOME / "simulations", CHECKOUT) if f.is_dir()), CHECKOUT)
     names = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
     known = ", ".join(names) or "(none found)"
@@ -40,7 +48,10 @@ def main() -> int:
 
 
 def _promote(name: str, words: Sequence[str]) -> int:
+    import argparse
+
     from linphase.study import promote
+    from linphase.study.files import told
 
     parser = argparse.ArgumentParser(prog=f"python -m linphase promote {name}", allow_abbrev=False)
     parser.add_argument("--out", type=Path, help=f"folder of the run (default: the latest in out/{name})")
@@ -50,8 +61,8 @@ def _promote(name: str, words: Sequence[str]) -> int:
         return 2
     try:
         files = promote(out, CHECKOUT / "results" / name, CHECKOUT.parent / "figures")
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(told(error), file=sys.stderr)
         return 2
     print(f"promoted {len(files)} files of {out}")
     return 0
@@ -64,4 +75,4 @@ def _latest(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -7,6 +7,9 @@ the plane that holds it. On scikit-learn's digits unless --dataset names another
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_connectivity
     from claims.deep_costs import study
 

@@ -7,6 +7,9 @@ for strengths below and above the measured ε*. On scikit-learn's digits unless 
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_overfitting
     from claims.deep_costs import study
 

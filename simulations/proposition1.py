@@ -7,6 +7,9 @@ its losses; the initialisation; p-values; the quality of the attack: each with a
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import (
         network_attack,
         network_losses,

@@ -7,6 +7,9 @@ paper), test loss, accuracies; ε* by linear interpolation of the training loss 
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_rows
     from claims.deep_costs import study
 

@@ -8,6 +8,9 @@ On scikit-learn's digits unless --dataset names another set.
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_catastrophic
     from claims.deep_costs import study
 

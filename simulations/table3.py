@@ -8,6 +8,9 @@ paper's numbers stand beside ours where it has them.
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_size, deep_strength
     from claims.deep_costs import study
     from claims.deep_sets import SIZES

@@ -7,6 +7,9 @@ one run or three), and one fine-tuning during which ε follows its own crossing:
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import deep_methods, deep_strength
     from claims.deep_costs import study
     from claims.deep_sets import ONCE, SIZES

@@ -7,6 +7,9 @@ with a verdict; Figures 1, 7 and 2.
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import boundary, convergence, large_attack, noise, p_values, small_attack, trajectories
 
     import linphase as lp

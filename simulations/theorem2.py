@@ -8,6 +8,9 @@ diagram, the thresholds against d/n.
 import sys
 
 try:
+    from linphase.interrupts import guard
+
+    guard(__name__)
     from claims import constants, empty_set, exponents, loss_p_values, phase_diagram, sample_size, two_sides
 
     import linphase as lp

@@ -14,7 +14,7 @@ PACKAGE = Path(linphase.__file__).parent
 
 # A module imports from its own layer or one below. Every module stands in one.
 LAYERS = [
-    {"_kernels", "streams", "checks"},
+    {"_kernels", "streams", "checks", "interrupts"},
     {"precision", "problem", "designs", "estimates", "evidence"},
     {"newton", "coordinates", "radii", "certificate", "refinement", "solver", "batch", "path"}
     | {"descent", "two_layer", "asymptotics"},
@@ -110,3 +110,18 @@ def test_importing_the_package_loads_nothing_slow(first):
     probe = f"{first}; import linphase; print([name for name in {slow} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
     assert loaded.strip() == str([name for name in slow if name in first])
+
+
+def test_public_names_are_loaded_when_they_are_asked_for():
+    probe = (
+        "import sys, linphase; print('numpy' in sys.modules); linphase.solve; print('numpy' in sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
+    assert loaded == "False\nTrue\n"
+    homes = linphase._HOMES.values()
+    assert sorted(["asymptotics", *(name for names in homes for name in names)]) == sorted(linphase.__all__)
+    for name in linphase.__all__:
+        assert name in dir(linphase)
+        assert getattr(linphase, name) is not None
+    with pytest.raises(AttributeError, match="module 'linphase' has no attribute 'nothing'"):
+        _ = linphase.nothing

@@ -1,5 +1,6 @@
 """Resumption of training: the same numbers bit for bit, and refusals of what is another run."""
 
+import io
 import os
 import signal
 import subprocess
@@ -14,7 +15,8 @@ torch = pytest.importorskip("torch")
 from small_runs import RECIPE, Killed, blobs, killing, network, normed, same_history, same_weights  # noqa: E402
 from torch import nn  # noqa: E402
 
-from linphase.deep import PGD, CheckpointError, Stack, Tracker, mlp, train  # noqa: E402
+from linphase.deep import PGD, CheckpointError, Stack, Tracker, loss_plane, mlp, mode_connectivity, train  # noqa: E402
+from linphase.study import files  # noqa: E402
 
 FOLDER = str(Path(__file__).parent)
 
@@ -186,10 +188,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, what):
 
 
 def test_what_a_kill_left_beside_the_checkpoint_is_swept(tmp_path):
-    for name in ("a.pt1x.part", "b.pt1x.part"):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    gone, live = (f".{files.HERE}-{number}-abcdefgh.part" for number in (process.pid, os.getpid()))
+    for name in (f"a.pt{gone}", f"b.pt{gone}", f"b.pt{live}", "own.part"):
         (tmp_path / name).write_bytes(b"half")
     train(network(), blobs(), RECIPE.but(epochs=1), 0.1, tmp_path / "a.pt")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt1x.part"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", f"b.pt{live}", "own.part"]
 
 
 def test_another_start_is_another_run(tmp_path):
@@ -237,3 +242,188 @@ def test_another_number_of_threads_is_said(tmp_path):
         RuntimeWarning, match="was written with 1 threads, here are 2: the last digits may differ"
     ):
         train(network(), blobs(), RECIPE, 0.1, path)
+
+
+# ------------------------------------------------------------------------------ damaged and forged states
+
+
+def trained(path):
+    return train(network(), blobs(), RECIPE.but(epochs=2), 0.1, path)
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "a.pt"
+    trained(path)
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 8 * len(whole) // 300):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(
+            CheckpointError, match=r"a\.pt cannot be read: its checksum is wrong or missing; del"
+        ):
+            trained(path)
+    path.unlink()  # the remedy
+    trained(path)
+
+
+def forge(path, change):
+    """Change a checkpoint's content under a right checksum."""
+    content = torch.load(io.BytesIO(files.unseal(path.read_bytes())), weights_only=True)
+    change(content)
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    path.write_bytes(files.seal(packed.getvalue()))
+
+
+def put(*keys, value):
+    """Return the change that puts a value, or what a function makes of the present one, at a place."""
+
+    def change(content):
+        *above, last = keys
+        for key in above:
+            content = content[key]
+        content[last] = value(content[last]) if callable(value) else value
+
+    return change
+
+
+def cut(*keys):
+    def change(content):
+        *above, last = keys
+        for key in above:
+            content = content[key]
+        del content[last]
+
+    return change
+
+
+KEYS = ("model", "momenta", "rows", "best", "weights", "seconds", "passes", "tracker")
+FORGERIES = {
+    **{f"without {key}": cut("state", key) for key in KEYS},
+    **{f"{key} is a list": put("state", key, value=[1, 2]) for key in KEYS},
+    **{f"{key} is nothing": put("state", key, value=None) for key in KEYS},
+    "no state": put("state", value={}),
+    "a list for a state": put("state", value=[1]),
+    "without threads": cut("threads"),
+    "without identity": cut("identity"),
+    "a list for an identity": put("identity", value=[1, 2]),
+    "another key": put("state", "more", value=1),
+    "a weight less": cut("state", "model", "1.weight"),
+    "a best weight less": cut("state", "weights", "1.weight"),
+    "a weight of another shape": put("state", "model", "1.weight", value=torch.zeros(2, 2)),
+    "a best weight of another shape": put("state", "weights", "1.weight", value=torch.zeros(8)),
+    "a weight of another type": put("state", "model", "1.weight", value=lambda w: w.double()),
+    "a weight that is a number": put("state", "model", "1.weight", value=1.0),
+    "a momentum less": put("state", "momenta", value=lambda m: m[1:]),
+    "a momentum of another shape": put("state", "momenta", 0, value=torch.zeros(3)),
+    "no rows": put("state", "rows", value=lambda rows: rows[:0]),
+    "rows without columns": put("state", "rows", value=lambda rows: rows[:, :0]),
+    "a column less": put("state", "rows", value=lambda rows: rows[:, 1:]),
+    "too many epochs": put("state", "rows", value=lambda rows: rows.repeat(3, 1)),
+    "rows of text": put("state", "rows", value=["a", "b"]),
+    "best beyond the end": put("state", "best", value=torch.tensor(2)),
+    "best before the start": put("state", "best", value=torch.tensor(-2)),
+    "best of a stack": put("state", "best", value=torch.tensor([1, 1])),
+    "best between epochs": put("state", "best", value=torch.tensor(0.5)),
+}
+
+
+def refused(path, run):
+    """See that a run refuses a checkpoint in one sentence, and that the remedy works."""
+    sentence = r"^checkpoint [^\n]*a\.pt cannot be read: [^\n]+; delete it, and the run begins anew$"
+    with pytest.raises(CheckpointError, match=sentence):
+        run()
+    path.unlink()
+    run()
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_checkpoint_is_refused(tmp_path, name):
+    path, model = tmp_path / "a.pt", network()
+    trained(path)
+    forge(path, FORGERIES[name])
+    refused(path, lambda: train(model, blobs(), RECIPE.but(epochs=2), 0.1, path))
+    whole = network()
+    train(whole, blobs(), RECIPE.but(epochs=2), 0.1)
+    assert same_weights(model, whole)  # nothing of the forged state had got into it
+
+
+@pytest.mark.parametrize("value", [{}, [], None, {"eps": torch.tensor(1.0)}, {"eps": 1.0, "sums": 2.0}])
+def test_a_forged_tracker_is_refused(tmp_path, value):
+    path = tmp_path / "a.pt"
+
+    def run():
+        recipe = RECIPE.but(epochs=2, select="last")
+        train(network(), blobs(), recipe, checkpoint=path, tracker=Tracker(0.9, 0.05))
+
+    run()
+    forge(path, put("state", "tracker", value=value))
+    refused(path, run)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("state", "rows", value=[]),
+        put("state", "rows", value=[1.0] * 9),
+        put("state", "rows", value=["a", "b"]),
+        put("state", "rows", value=3.0),
+        put("state", "momenta", value=[]),
+        put("state", "curve", "bends.0", value=torch.zeros(1)),
+        cut("state", "curve", "bends.1"),
+        cut("state", "curve"),
+        cut("state", "seconds"),
+    ],
+)
+def test_a_forged_path_is_refused(tmp_path, change):
+    path = tmp_path / "a.pt"
+
+    def run():
+        mode_connectivity(network(0), network(1), blobs(), RECIPE.but(epochs=2), points=3, checkpoint=path)
+
+    run()
+    forge(path, change)
+    refused(path, run)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("state", "rows", value=lambda rows: rows * 2),
+        put("state", "rows", value=lambda rows: [row[:2] for row in rows]),
+        put("state", "rows", value=lambda rows: [[cell[:3] for cell in row] for row in rows]),
+        put("state", "rows", 0, 0, value=["a"] * 4),
+        put("state", "rows", value=3.0),
+        cut("state", "rows"),
+    ],
+)
+def test_a_forged_plane_is_refused(tmp_path, change):
+    path = tmp_path / "a.pt"
+
+    def run():
+        loss_plane(network(0), network(1), network(2), blobs(), RECIPE, grid=3, checkpoint=path)
+
+    run()
+    forge(path, change)
+    refused(path, run)
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.pt"
+    trained(path)
+    forge(path, put("state", "seconds", value=Malicious()))
+    refused(path, lambda: trained(path))
+    assert not (tmp_path / "caught").exists()
+
+
+def test_what_stands_in_the_way_of_a_checkpoint_is_said_before_training(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "a.pt").mkdir()
+    with pytest.raises(NotADirectoryError, match="file"):
+        train(network(), blobs(), RECIPE, 0.1, tmp_path / "file" / "a.pt", report=killing(1))
+    with pytest.raises(
+        CheckpointError, match=r"a\.pt cannot be read: it is no file; remove it, or name another"
+    ):
+        train(network(), blobs(), RECIPE, 0.1, tmp_path / "a.pt", report=killing(1))

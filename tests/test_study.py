@@ -16,7 +16,7 @@ from toy_study import flat, noise, toy_in
 
 import linphase
 from linphase import evidence
-from linphase.study import Experiment, Options, Study, main
+from linphase.study import Experiment, Options, Study, files, main
 
 ROOT = Path(linphase.__file__).resolve().parents[1]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -117,11 +117,13 @@ def test_killed_at_any_moment_it_ends_with_the_same_table(toy, whole):
         await_end(process.pid)
     assert 2 <= len(finished(out)) < 16, tried
     assert not (out / "table.csv").exists()
-    (out / "blocks" / "half.npz.part").write_bytes(b"half a block")
+    gone, live = (f"{files.HERE}-{number}-abcdefgh.part" for number in (process.pid, os.getpid()))
+    for name in (f"table.csv.{gone}", f"blocks/half.npz.{gone}", f"blocks/half.npz.{live}"):
+        (out / name).write_bytes(b"half a file")
     printed, _ = ended(start(toy, "--jobs", "2"))
     assert "16 blocks" not in printed
     assert outputs(out) == outputs(whole), tried
-    assert not list(out.glob("**/*.part"))
+    assert [path.name for path in out.glob("**/*.part")] == [f"half.npz.{live}"]  # of another run
 
 
 def await_blocks(process, out, number):
@@ -142,13 +144,17 @@ def await_end(session):
     pytest.fail("a worker is alive 30 s after its parent was killed")
 
 
-def test_interrupt_is_one_sentence(toy):
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 5), (signal.SIGTERM, 1)])
+def test_interrupt_is_one_sentence(toy, number, times):
     process = start(toy, "--jobs", "2", TOY_SLEEP="0.5")
     await_blocks(process, toy / "out" / "toy", 1)
-    os.killpg(process.pid, signal.SIGINT)  # what a terminal sends: to parent and workers
-    _, err = ended(process, 130)
+    for _ in range(times):
+        os.killpg(process.pid, number)  # what a terminal sends: to parent and workers
+        time.sleep(0.01)
+    _, err = ended(process, 128 + number)
     assert err == "toy was interrupted: finished blocks are kept, and the same command goes on from them.\n"
     assert finished(toy / "out" / "toy")
+    await_end(process.pid)
 
 
 def test_a_failing_block_is_named_and_the_others_are_kept(toy):

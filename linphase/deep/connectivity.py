@@ -145,8 +145,8 @@ def mode_connectivity(
     surface = Surface(first, data, recipe, eps, examples, seed)
     run = _Run(Curve(first, last, kind, bends), data, recipe, eps, seed)
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and (state := checkpoints.load(path, run.identity, device)) is not None:
-        run.restore(state)
+    if path is not None:
+        checkpoints.resume(path, run.identity, device, run.restore)
     for epoch in range(len(run.rows), recipe.epochs):
         start = time.perf_counter()
         run.epoch(epoch)
@@ -234,14 +234,18 @@ class _Run:
         """All that going on needs."""
         return {
             "curve": self.curve.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "momenta": checkpoints.momenta(self.optimiser),
             "rows": list(self.rows),
             "seconds": self.seconds,
             "passes": self.passes,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state, if it has the form of a state of this run."""
+        rows = list(state["rows"])
+        if not 1 <= len(rows) <= self.recipe.epochs:
+            raise ValueError(f"its {len(rows)} epochs are not of this run")
+        checkpoints.check_form(state, {**self.state(), "rows": [0.0] * len(rows)})
         self.curve.load_state_dict(state["curve"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.rows, self.seconds, self.passes = list(state["rows"]), state["seconds"], state["passes"]
+        checkpoints.set_momenta(self.optimiser, state["momenta"])
+        self.rows, self.seconds, self.passes = rows, state["seconds"], state["passes"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from linphase.deep.checks import check_count, check_eps, check_positive
 from linphase.deep.curve import Curve
 from linphase.deep.data import Data
 from linphase.deep.recipe import Recipe
-from linphase.deep.surface import Surface, check_alike
+from linphase.deep.surface import Losses, Surface, check_alike
 
 Array = NDArray[np.float64]
 
@@ -163,8 +164,14 @@ def loss_plane(
     identity = {"plane": f"{grid}, {margin}, {corners.tolist()}", "recipe": repr(recipe), "eps": str(eps)}
     identity |= {"seed": str(seed), "losses": str([score.train_loss for score in corner_scores])}
     file = None if checkpoint is None else Path(checkpoint)
-    if file is not None and (state := checkpoints.load(file, identity, data.x.device)) is not None:
-        rows = state["rows"]
+
+    def restore(state: Mapping[str, Any]) -> None:
+        row = [[0.0] * len(Losses._fields)] * grid
+        checkpoints.check_form(state, {"rows": [row] * min(len(state["rows"]), grid)})
+        rows.extend(state["rows"])
+
+    if file is not None:
+        checkpoints.resume(file, identity, data.x.device, restore)
     for row in y[len(rows) :]:
         rows.append([list(surface.at(basis.point(column, row))) for column in x])
         if file is not None:

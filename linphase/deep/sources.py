@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import pickle
 import sys
 import tarfile
@@ -21,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from linphase.study.files import prepare, write
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -175,7 +176,7 @@ def fetch(source: Source, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("download=True needs pooch: pip install 'linphase[deep]'") from error
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside the files and not in the system's temporary folder, so that a rename brings them into place.
+    # Beside the files and not in the system's temporary folder, which may lack the room for an archive.
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as name:
         staging = Path(name)
 
@@ -190,13 +191,13 @@ def fetch(source: Source, folder: Path) -> None:
                 raise ChecksumError(f"{url} is not the official file of MD5 {checksum}: {error}") from error
             return Path(path)
 
-        def put(path: Path, file: str) -> None:
-            (folder / source.layout).mkdir(parents=True, exist_ok=True)
-            os.replace(path, folder / source.layout / file)
+        def put(content: bytes, file: str) -> None:
+            prepare(folder / source.layout)
+            write(folder / source.layout / file, content)
 
         if source.archive is None:
             for file in missing:
-                put(get(f"{source.url}/{file}", source.files[file]), file)
+                put(get(f"{source.url}/{file}", source.files[file]).read_bytes(), file)
             return
         with tarfile.open(get(source.url, source.archive)) as archive:
             for file in missing:
@@ -204,8 +205,7 @@ def fetch(source: Source, folder: Path) -> None:
                 member = archive.extractfile(f"{source.layout}/{file}")
                 content = b"" if member is None else member.read()
                 _check(content, source.files[file], f"{source.layout}/{file} of {source.url}")
-                (staging / file).write_bytes(content)
-                put(staging / file, file)
+                put(content, file)
 
 
 def _verified(source: Source, folder: Path, name: str) -> bytes:

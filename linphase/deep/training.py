@@ -74,8 +74,8 @@ def train(
     run = _Run(model, data, recipe, eps if tracker is None else tracker.start, seed, tracker)
     path = None if checkpoint is None else Path(checkpoint)
     identity = {} if path is None else run.identity()
-    if path is not None and (state := checkpoints.load(path, identity, run.x.device)) is not None:
-        run.restore(state)
+    if path is not None:
+        checkpoints.resume(path, identity, run.x.device, run.restore)
     first = distributed.rank() == 0
     for epoch in range(run.done, recipe.epochs):
         start = time.perf_counter()
@@ -300,10 +300,11 @@ class _Run:
 
     def state(self) -> dict[str, Any]:
         """All that going on needs."""
+        rows = self.rows or [torch.zeros(len(COLUMNS), *self.axes, dtype=torch.float64, device=self.x.device)]
         return {
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "rows": torch.stack(self.rows),
+            "momenta": checkpoints.momenta(self.optimiser),
+            "rows": torch.stack(rows),
             "best": self.best,
             "weights": self.weights,
             "seconds": self.seconds,
@@ -312,10 +313,14 @@ class _Run:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state, if it has the form of a state of this run."""
+        rows, best, epochs = state["rows"], state["best"], len(state["rows"])
+        checkpoints.check_form({**state, "rows": rows[:1]}, self.state())
+        if not (epochs <= self.recipe.epochs and -1 <= int(best.min()) <= int(best.max()) < epochs):
+            raise ValueError(f"its {epochs} epochs are not of this run")
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.rows, self.best, self.weights = list(state["rows"]), state["best"], state["weights"]
+        checkpoints.set_momenta(self.optimiser, state["momenta"])
+        self.rows, self.best, self.weights = list(rows), best, state["weights"]
         self.seconds, self.passes = state["seconds"], state["passes"]
         if self.tracker is not None:
             self.tracker.restore(state["tracker"])

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import sys
-import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from linphase.study import workers
 from linphase.study.digest import sources
-from linphase.study.files import pack, sweep, unpack, write
+from linphase.study.files import FORMAT, pack, remove, seal, told, unpack, unseal, write
 from linphase.study.model import Cell, Experiment, Local, Options, Setting, Values
 
 SCRATCH = ".scratch"
@@ -42,10 +38,10 @@ class Block:
 
     @property
     def file(self) -> str:
-        """Name of its file: it digests all that determines the values."""
+        """Name of its file: it digests all that determines the values, and how they are written."""
         setting = sorted((key, _plain(value)) for key, value in self.setting.items())
         key = (self.experiment.name, setting, self.replicates, self.seed, sources(self.experiment.block))
-        digest = blake2b(repr(key).encode(), digest_size=16).hexdigest()
+        digest = blake2b(repr((FORMAT, *key)).encode(), digest_size=16).hexdigest()
         return f"{self.experiment.name}-{self.replicates.start}-{digest}.npz"
 
     def __str__(self) -> str:
@@ -64,10 +60,51 @@ def plan(experiments: Sequence[Experiment], options: Options) -> list[Block]:
     ]
 
 
-def find(blocks: Sequence[Block], folder: Path) -> dict[int, Values]:
-    """Return the values of the finished blocks by place in ``blocks``; damaged files count as absent."""
-    found = ((i, block, unpack(folder / block.file)) for i, block in enumerate(blocks))
-    return {i: values for i, block, values in found if values and _fit(values, block.replicates)}
+def find(blocks: Sequence[Block], folder: Path) -> tuple[dict[int, Values], dict[Path, str]]:
+    """Return the values of the finished blocks by place in ``blocks``, and what is wrong with damaged files.
+
+    A damaged file counts as absent: its block is to be computed again.
+    """
+    found, damaged = dict[int, Values](), dict[Path, str]()
+    for i, block in enumerate(blocks):
+        path = folder / block.file
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is no file")
+            values = unpack(unseal(path.read_bytes(), path.name))
+            if not _fit(values, block.replicates):
+                raise ValueError("its arrays have not an entry for each replicate")
+            found[i] = values
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            damaged[path] = error.strerror or str(error)
+        except ValueError as error:
+            damaged[path] = str(error)
+    return found, damaged
+
+
+def doubtful(blocks: Sequence[Block], values: Mapping[int, Values]) -> set[int]:
+    """Return the places of all blocks of those settings whose blocks have values that cannot be joined."""
+    odd = set[int]()
+    for places in _cells(blocks).values():
+        forms = [_form(values[i]) for i in places]
+        if any(form != forms[0] for form in forms):
+            odd.update(places)
+    return odd
+
+
+def _cells(blocks: Sequence[Block]) -> dict[tuple[str, int], list[int]]:
+    """Return the places of the blocks of each setting of each experiment."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for i, block in enumerate(blocks):
+        places.setdefault((block.experiment.name, id(block.setting)), []).append(i)
+    return places
+
+
+def _form(values: Values) -> object:
+    """What arrays must share to be joined: names, shapes of an entry, and whether they are numbers."""
+    return {key: (v.shape[1:], "n" if v.dtype.kind in "biuf" else v.dtype.kind) for key, v in values.items()}
 
 
 def compute(
@@ -83,107 +120,70 @@ def compute(
     import joblib
 
     folder = folder.resolve()  # a worker may stand elsewhere
-    sweep(folder)
     scratch = {i: (folder / block.file).with_suffix(SCRATCH) for i, block in blocks.items()}
     for path in folder.glob(f"*{SCRATCH}"):  # nobody goes on from these
-        if path.with_suffix(".npz").is_file() or (options.fresh and path in scratch.values()):
-            shutil.rmtree(path)
-    parent = os.getpid()
+        own = path in scratch.values() and (options.fresh or not path.is_dir())
+        if own or path.with_suffix(".npz").is_file():
+            remove(path)
     tasks = (
         joblib.delayed(_task)(
-            *(i, str(b), parent, b.experiment.block, dict(b.setting), b.replicates, b.seed),
+            *(i, str(b), b.experiment.block, dict(b.setting), b.replicates, b.seed),
             Local(scratch[i], options.own) if b.experiment.local else None,
         )
         for i, b in blocks.items()
     )
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    watched = {"initializer": workers.settle, "initargs": (os.getpid(),)}
+    with joblib.parallel_config("loky", inner_max_num_threads=1, **watched), ExitStack() as stack:
         order = "generator_unordered"
         parallel = joblib.Parallel(options.jobs, return_as=order, batch_size=1, max_nbytes=None)
-        with _interrupt_ignored():
-            done = parallel(tasks)  # starts the workers
-        try:
-            for i, values, seconds in done:
-                write(folder / blocks[i].file, pack(values))
-                shutil.rmtree(scratch[i], ignore_errors=True)
-                yield i, values, seconds
-        finally:
-            with warnings.catch_warnings():  # joblib's, that what is interrupted is not finished
-                warnings.simplefilter("ignore")
-                done.close()
+        with workers.start():
+            done = parallel(tasks)
+            stack.callback(workers.stop, done)
+        for i, values, seconds in done:
+            path = folder / blocks[i].file
+            if path.is_dir():  # it would stand in the way
+                remove(path)
+            write(path, seal(pack(values), path.name))
+            shutil.rmtree(scratch[i], ignore_errors=True)
+            yield i, values, seconds
 
 
 def gather(blocks: Sequence[Block], values: Mapping[int, Values]) -> dict[str, list[Cell]]:
     """Return the cells of each experiment, their blocks joined in the order of replicates."""
-    places: dict[tuple[str, int], list[int]] = {}
-    for i, block in enumerate(blocks):
-        places.setdefault((block.experiment.name, id(block.setting)), []).append(i)
     cells: dict[str, list[Cell]] = {}
-    for (name, _), indices in places.items():
+    if odd := doubtful(blocks, values):
+        name = blocks[min(odd)].experiment.name
+        raise StudyError(f"experiment {name} failed: its blocks return arrays of different forms", "")
+    for (name, _), indices in _cells(blocks).items():
         keys = values[indices[0]].keys()
-        if any(values[i].keys() != keys for i in indices):
-            raise StudyError(f"experiment {name} failed: its blocks return arrays of different names", "")
         joined = {key: np.concatenate([values[i][key] for i in indices]) for key in keys}
         cells.setdefault(name, []).append(Cell(blocks[indices[0]].setting, joined))
     return cells
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run under one thread of BLAS, Numba and torch: the number of threads can change the last digits.
-
-    What a block imports is loaded by then: its digest has followed it.
-    """
-    import scipy.linalg  # noqa: F401  (only a BLAS that is loaded can be limited)
-    from threadpoolctl import threadpool_limits
-
-    numba, torch = sys.modules.get("numba"), sys.modules.get("torch")
-    pools = [torch] if torch else []
-    if numba and numba.config.NUMBA_NUM_THREADS > 1:
-        pools.append(numba)
-    before = [pool.get_num_threads() for pool in pools]
-    with threadpool_limits(1), ExitStack() as stack:
-        for pool, threads in zip(pools, before, strict=True):
-            stack.callback(pool.set_num_threads, threads)
-            pool.set_num_threads(1)
-        yield
-
-
-@contextmanager
-def _interrupt_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment: processes that are started in it do so from their first import on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _task(
     place: int,
     name: str,
-    parent: int,
     block: Callable[..., Values],
     setting: Setting,
     replicates: range,
     seed: int,
     local: Local | None,
 ) -> tuple[int, Values, float]:
-    if parent != os.getpid():
-        _settle(parent)
     start = time.perf_counter()
     try:
         if local is not None:
             local.scratch.mkdir(exist_ok=True)
-        with one_thread():
+        with workers.one_thread():
             found = block(setting, replicates, seed, *([local] if local else []))
         values = {key: np.ascontiguousarray(value) for key, value in found.items()}
         if not _fit(values, replicates):
             shapes = {key: value.shape for key, value in values.items()}
             raise ValueError(f"a block must return arrays with an entry a replicate, got shapes {shapes}")
         return place, values, time.perf_counter() - start
+    except OSError as error:
+        details = "" if error.filename else traceback.format_exc()
+        raise StudyError(f"{name} failed: {told(error)}", details) from None
     except Exception as error:
         raise StudyError(f"{name} failed: {type(error).__name__}: {error}", traceback.format_exc()) from None
 
@@ -192,19 +192,6 @@ def _fit(values: Values, replicates: range) -> bool:
     """Tell whether values are arrays, not of objects, with an entry for each replicate."""
     good = (v.shape[:1] == (len(replicates),) and v.dtype != object for v in values.values())
     return bool(values) and all(good)
-
-
-@cache
-def _settle(parent: int) -> None:
-    """Once a worker: leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _plain(value: Any) -> Any:

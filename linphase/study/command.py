@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,8 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NoReturn
 
+from linphase.interrupts import guard
 from linphase.study.blocks import StudyError
 from linphase.study.engine import run
+from linphase.study.files import told
 from linphase.study.model import Options, Study, at_least
 
 KEPT = "finished blocks are kept, and the same command goes on from them"
@@ -29,16 +32,21 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
             output.reconfigure(errors="replace")  # claims have Greek letters, a terminal may not
+    stopped = f"{study.name} was interrupted: {KEPT}."
+    if argv is None:  # this process is the command's own
+        guard(sentence=stopped)
     try:
         options, dry = _options(study, argv)
         if dry and study.dry_run is not None:
             print(study.dry_run(options))
             return 0
-        return run(study, options)
+        code = run(study, options)
+        sys.stdout.flush()
+        return code
     except SystemExit as ready:  # argparse: -h or bad input
         return int(ready.code or 0)
-    except KeyboardInterrupt:
-        print(f"{study.name} was interrupted: {KEPT}.", file=sys.stderr)
+    except KeyboardInterrupt:  # where somebody else's process is interrupted
+        print(stopped, file=sys.stderr)
         return 130
     except StudyError as error:
         sentence, details = error.args
@@ -46,7 +54,18 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     except BrokenProcessPool:
         reason = "a worker was killed, perhaps for want of memory (try --jobs 1)"
         print(f"{study.name}: {reason}; {KEPT}.", file=sys.stderr)
+    except OSError as error:
+        print(f"{study.name}: {told(error)}; {KEPT}.", file=sys.stderr)
+        _give_up_output()
     return 2
+
+
+def _give_up_output() -> None:
+    """Turn away from a standard output that cannot be written: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -150,10 +150,19 @@ class _Walk:
 
     def _module(self, module: ModuleType, attributes: set[str], done: set[str]) -> None:
         """Add what a function mentions of a module of the script, or of this package's public names."""
-        if module.__name__ not in done and (module.__name__ == PACKAGE or self._own(module.__name__)):
-            done.add(module.__name__)
-            for name in sorted(name for name in attributes if hasattr(module, name)):
-                self._named(name, getattr(module, name), attributes, done)
+        if module.__name__ in done:
+            return
+        if module.__name__ == PACKAGE:  # whatever happens to be loaded of it
+            names = attributes & set(module.__all__)
+            inner = (f"{PACKAGE}.{name}" for name in attributes - names)
+            self.modules.update(name for name in inner if source(name))
+        elif self._own(module.__name__):
+            names = {name for name in attributes if hasattr(module, name)}
+        else:
+            return
+        done.add(module.__name__)
+        for name in sorted(names):
+            self._named(name, getattr(module, name), attributes, done)
 
     def _code(self, code: CodeType, doc: str | None = None) -> None:
         self.lines.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars}")

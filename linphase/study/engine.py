@@ -9,11 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from linphase.study.blocks import Block, StudyError, compute, find, gather, one_thread, plan
+from linphase.study.blocks import Block, StudyError, compute, doubtful, find, gather, plan
+from linphase.study.files import prepare
 from linphase.study.model import Cell, Experiment, Options, Report, Study, Values
 from linphase.study.record import recorded, redraw, save, save_run, simulations
 from linphase.study.show import claims_table
 from linphase.study.tables import compare
+from linphase.study.workers import one_thread
 
 LONG = 60.0
 """Seconds from which a block is worth a line in a log."""
@@ -38,9 +40,17 @@ def run(study: Study, options: Options) -> int:
     every = _distinct("experiment", ((e.name, e) for part in experiments.values() for e in part))
     blocks = plan(list(every.values()), options)
     folder = options.blocks or options.out / "blocks"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {} if options.fresh else find(blocks, folder)
+    for place in (options.out, folder):
+        prepare(place)
+    found, damaged = ({}, {}) if options.fresh else find(blocks, folder)
+    for path, reason in damaged.items():
+        _say_again(study, path, reason)
     values = _compute(study, options, blocks, found, folder)
+    for i in sorted(found.keys() & doubtful(blocks, values)):
+        _say_again(study, folder / blocks[i].file, "its arrays do not fit those of the blocks beside it")
+        del found[i], values[i]
+    if len(values) < len(blocks):
+        values = _compute(study, options, blocks, values, folder)
 
     reports = _reports(study, options, gather(blocks, values), experiments)
     from linphase.evidence import decide
@@ -65,6 +75,10 @@ def run(study: Study, options: Options) -> int:
     if not options.quick:
         print(_comparison(study, options))
     return int(any(v.status != v.expected and (full or v.status != "inconclusive") for v in verdicts))
+
+
+def _say_again(study: Study, path: Path, reason: str) -> None:
+    print(f"{study.name}: {path} is damaged ({reason}), and is computed again", file=sys.stderr, flush=True)
 
 
 T = TypeVar("T")
@@ -132,7 +146,8 @@ def _comparison(study: Study, options: Options) -> str:
     committed = next((folder for folder in folders if (folder / "table.csv").is_file()), None)
     if committed is None:
         return "There is no committed table to compare with."
-    ours, theirs = ((folder / "table.csv").read_text(encoding="utf-8") for folder in (options.out, committed))
-    seed = recorded(committed).get("arguments", {}).get("seed", options.seed)
+    ours, theirs = ((f / "table.csv").read_text("utf-8", errors="replace") for f in (options.out, committed))
+    arguments = recorded(committed).get("arguments")
+    seed = arguments.get("seed", options.seed) if isinstance(arguments, dict) else options.seed
     other = f" (which has seed {seed})" if seed != options.seed else ""
     return f"table.csv {compare(ours, theirs)}{other}."

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linphase.study.files import pack, unpack, write
+from linphase.study.files import named, pack, prepare, unpack, write
 from linphase.study.model import Figures, Options, Study
 from linphase.study.tables import Rows, columns_from_csv, columns_to_csv, number, to_csv, to_tex
 
@@ -54,9 +54,10 @@ def save(
 
 def clear(folder: Path, *others: Path) -> None:
     """Remove what the run recorded in a folder had written, from there and from other folders."""
-    for name in recorded(folder).get("files", ()):
+    files = recorded(folder).get("files")
+    for name in filter(_plain, files if isinstance(files, list) else ()):
         for place in (folder, *others):
-            (place / Path(name).name).unlink(missing_ok=True)
+            (place / name).unlink(missing_ok=True)
     (folder / "run.json").unlink(missing_ok=True)
 
 
@@ -64,10 +65,11 @@ def load_figures(folder: Path) -> dict[str, dict[str, NDArray[Any]]]:
     """Return the figure data of a folder by figure name."""
     figures = {}
     for path in sorted([*folder.glob("figure_*.csv"), *folder.glob("figure_*.npz")]):
-        packed = path.suffix == ".npz"
-        columns = unpack(path) if packed else columns_from_csv(path.read_text(encoding="utf-8"))
-        if columns is None:
-            raise ValueError(f"figure data must be a readable npz file, {path} is not")
+        try:
+            packed = path.suffix == ".npz"
+            columns = unpack(path.read_bytes()) if packed else columns_from_csv(path.read_text("utf-8"))
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"figure data cannot be read, {path} is damaged: {error}") from error
         figures[path.stem.removeprefix("figure_")] = columns
     return figures
 
@@ -78,16 +80,20 @@ def redraw(study: Study, results: Path, out: Path, variant: str = "") -> list[Pa
     Returns the files drawn, which appear whole; their names end with that of the variant, if there is one.
     """
     figures = load_figures(results)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out) as folder:
-        for part in study.parts:
-            if part.draw is not None:
-                part.draw(figures, Path(folder))
-        drawn = []
-        for path in sorted(Path(folder).iterdir()):
-            path.chmod(0o644)
-            name = f"{path.stem}_{variant}{path.suffix}" if variant else path.name
-            drawn.append(path.replace(out / name))
+    prepare(out)
+    drawn = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for part in study.parts:
+                if part.draw is not None:
+                    part.draw(figures, Path(folder))
+        except OSError as error:
+            raise (error if error.filename else named(error, Path(folder))) from error
+        contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    for file, content in contents.items():
+        stem, suffix = Path(file).stem, Path(file).suffix
+        drawn.append(out / (f"{stem}_{variant}{suffix}" if variant else file))
+        write(drawn[-1], content)
     return drawn
 
 
@@ -113,29 +119,40 @@ def save_run(options: Options, files: Sequence[Path], facts: Mapping[str, Any]) 
 def promote(out: Path, results: Path, figures: Path) -> list[Path]:
     """Copy a full-scale run's data from ``out`` to ``results`` and its figures to ``figures``.
 
-    The data of a study's variant go to a subfolder of ``results``. What an earlier run left there is removed.
-    Returns the new files.
+    The data of a study's variant go to a subfolder of ``results``. What an earlier run left there is removed,
+    once all of the new run has been read. Returns the new files.
 
     Raises
     ------
     ValueError
-        If the run is incomplete, quick, or has fewer replicates than the study asks for.
+        If the run is incomplete, quick, or has fewer replicates than the study asks for, or if its record
+        names what is no plain file of its folder.
     """
     record = recorded(out)
     if not record:
         raise ValueError(f"only a finished run can be promoted, {out} holds none")
-    if not record.get("full_scale"):
+    if record.get("full_scale") is not True:
         raise ValueError(
             f"only a run at full scale can be promoted, {out} was made with --quick or few --reps"
         )
-    results = results / record.get("variant", "")
+    files, variant = record.get("files"), record.get("variant", "")
+    if not isinstance(files, list) or not all(map(_plain, files)):
+        raise ValueError(f"only a run whose record names plain files can be promoted, {out} has {files!r}")
+    if variant != "":
+        if not _plain(variant) or (results / variant).is_symlink():
+            raise ValueError(f"a run's variant must be the plain name of a folder, {out} has {variant!r}")
+        results = results / variant
+    contents = {}
+    for name in (*files, "run.json"):
+        if (out / name).is_symlink() or not (out / name).is_file():
+            raise ValueError(f"only whole runs can be promoted, {out / name} is no file")
+        contents[(figures if name.endswith(PICTURES) else results) / name] = (out / name).read_bytes()
+    for folder in (results, figures):
+        prepare(folder)
     clear(results, figures)
-    targets = []
-    for name in (*record["files"], "run.json"):
-        targets.append((figures if name.endswith(PICTURES) else results) / name)
-        targets[-1].parent.mkdir(parents=True, exist_ok=True)
-        write(targets[-1], (out / name).read_bytes())
-    return targets
+    for path, content in contents.items():
+        write(path, content)
+    return list(contents)
 
 
 def simulations() -> list[Path]:
@@ -149,9 +166,14 @@ def recorded(folder: Path) -> dict[str, Any]:
     """Return a folder's run.json; empty if there is none that can be read."""
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _plain(name: object) -> bool:
+    """Tell whether a name that a record holds is one that names a file in a folder, and nothing elsewhere."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
 def _text(content: Any) -> bytes:

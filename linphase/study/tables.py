@@ -105,7 +105,10 @@ def compare(ours: str, theirs: str) -> str:
     """Say in half a sentence how a CSV table compares with the committed one."""
     if ours == theirs:
         return "equals the committed one byte for byte"
-    (head, *a), (other, *b) = csv.reader(StringIO(ours)), csv.reader(StringIO(theirs))
+    try:
+        (head, *a), (other, *b) = csv.reader(StringIO(ours)), csv.reader(StringIO(theirs))
+    except (ValueError, csv.Error):
+        return "cannot be compared with the committed one, which is no table"
     if head != other or len(a) != len(b):
         return f"has other rows or columns than the committed one ({len(a)} rows here, {len(b)} there)"
     total, differing, worst, where = 0, 0, 0.0, ""
