@@ -96,6 +96,8 @@ class Coordinates:
     def explained(self, xtr: Array) -> float:
         """Upper bound on the squared length of the projection of r on the range of X, from Xᵀr, or inf."""
         L, unit, condition = self._factor
+        if not len(unit):
+            return 0.0
         error = 100.0 * max(UNIT * condition, self.error)
         if error > 0.1:
             return math.inf

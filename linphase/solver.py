@@ -130,7 +130,8 @@ def _candidates(problem: AdversarialProblem, tol: float) -> Iterator[Candidate]:
     c = X.T @ y
     if eps * np.abs(y).sum() >= (1.0 - 1e-12) * math.sqrt(c @ c):
         yield Candidate(np.zeros(problem.d), np.sign(y), "theta = 0: eps >= zero radius")
-        return
+        if eps > 0.0:
+            return
     for find in (direct, singular):
         within = find(X)
         if within is None:

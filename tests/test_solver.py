@@ -148,6 +148,14 @@ def test_reported_loss_is_the_loss_of_the_point():
         assert found.loss == pytest.approx(problem.loss(found.theta), rel=1e-9, abs=1e-10 * floor), seed
 
 
+@pytest.mark.parametrize("X", [[[1.0, 2.0], [1.0, 2.0]], [[1.0], [1.0]], [[0.0], [0.0]]])
+def test_where_nothing_is_explained_the_minimiser_is_zero(X):
+    for eps in (0.0, 0.3):
+        found = solve(X, [3.0, -3.0], eps)
+        assert not found.theta.any()
+        assert found.loss == 9.0
+
+
 @pytest.mark.parametrize("eps", [0.0, 1e-9, 1e-3])
 def test_every_residual_that_vanishes_is_counted(eps):
     X, _ = draw(174, 10)
