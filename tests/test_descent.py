@@ -364,7 +364,9 @@ def test_bad_input_to_many_runs_is_refused_in_a_sentence():
     X, y = np.ones((2, 4, 3)), np.ones((2, 4))
     with pytest.raises(ValueError, match=r"^X must be a nonempty array of 3 dimension"):
         gradient_descent_batch(X[0], y[0], 0.1, 0.1)
-    with pytest.raises(ValueError, match=r"^y must have shape \(2, 4\) to go with X, got \(2, 3\)$"):
+    with pytest.raises(
+        ValueError, match=r"^y must have shape \(2, 4\), as X has shape \(2, 4, 3\), got \(2, 3\)$"
+    ):
         gradient_descent_batch(X, y[:, :3], 0.1, 0.1)
     with pytest.raises(ValueError, match=r"^eps must be finite and at least 0, got -0\.1$"):
         gradient_descent_batch(X, y, [0.1, -0.1], 0.1)
