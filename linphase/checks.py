@@ -26,6 +26,7 @@ MOST = 10**9
 """Counts are at most this large."""
 
 _WIDTH = 60  # characters of a value in a message
+_NO_NUMBERS = (bool, np.timedelta64)  # although they count as integers
 _MAX = float(np.finfo(np.float64).max)
 
 
@@ -116,7 +117,7 @@ def check_number(
     Python's and NumPy's scalars count as numbers, and arrays or tensors of no dimension.
     """
     number = _scalar(value)
-    if isinstance(number, bool) or not isinstance(number, Real):
+    if isinstance(number, _NO_NUMBERS) or not isinstance(number, Real):
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
         number = float(number)
@@ -149,7 +150,7 @@ def check_between(name: str, value: Any, low: float = 0.0, high: float = 1.0) ->
 def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """Return an integer from ``least`` to ``most``."""
     number = _scalar(value)
-    if isinstance(number, bool) or not isinstance(number, Integral):
+    if isinstance(number, _NO_NUMBERS) or not isinstance(number, Integral):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if not least <= int(number) <= most:
         limit = f"at least {least}" if number < least else f"at most {most}"
@@ -172,7 +173,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
-def check_kind(name: str, value: Any, kind: type[T], what: str) -> T:
+def check_kind(name: str, value: Any, kind: type[T] | tuple[type[T], ...], what: str) -> T:
     """Return an instance of ``kind``, which the sentence calls ``what``."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}, got {shown(value)}")

@@ -407,6 +407,6 @@ def test_weak_noise_leaves_the_threshold_its_digits():
 
 def test_a_threshold_lost_in_rounding_is_refused():
     with pytest.raises(
-        FloatingPointError, match="^rounding hides the critical strength at delta = .*, signal : noise = 0.70"
+        FloatingPointError, match=r"^rounding hides the critical strength at delta = .*, signal : noise"
     ):
         critical_strength(1e-20)
