@@ -315,9 +315,9 @@ def combine(coefficients: ArrayLike, estimates: Sequence[Estimate]) -> Estimate:
         raise ValueError(f"coefficients has {c.size} values for {len(estimates)} estimates")
     with np.errstate(over="ignore", invalid="ignore"):
         value, errors = float(c @ [e.value for e in estimates]), np.abs(c * [e.se for e in estimates])
-        # In units of the largest, so that tiny errors do not underflow when squared.
-        unit = float(errors.max())
-        squares = (errors / unit) ** 2 if unit > 0 else errors
+        # In units of a power of 2, which rounds nothing, so that tiny errors do not underflow when squared.
+        unit = float(np.ldexp(1.0, np.frexp(errors.max())[1] - 1))
+        squares = (errors / unit) ** 2
         total = float(squares.sum())
         se = unit * sqrt(total)
     if not (isfinite(value) and isfinite(se)):

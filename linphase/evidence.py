@@ -325,11 +325,13 @@ def hotelling_p_value(theta: ArrayLike, mean: ArrayLike, cov: ArrayLike, n_refer
     if covariance.shape[-2:] != (d, d):
         raise ValueError(f"cov of shape {covariance.shape} does not fit theta and mean of {theta.shape}")
     broadcast(**{"theta and mean": theta[..., None], "cov": covariance})
-    if not np.allclose(covariance, np.swapaxes(covariance, -1, -2), rtol=1e-9, atol=0.0):
-        raise ValueError("cov must be symmetric")
     variances = np.diagonal(covariance, axis1=-2, axis2=-1)
     if not variances.min() >= SMALLEST:
         raise ValueError(f"cov must be positive definite, with variances of at least {SMALLEST:g}")
+    root = np.sqrt(variances)
+    skew = np.abs(covariance - np.swapaxes(covariance, -1, -2)) / root[..., None, :] / root[..., None]
+    if skew.max() > 1e-9:
+        raise ValueError(f"cov must be symmetric, got correlations that differ by {skew.max():.2g}")
     b = check_count("n_reference", n_reference, least=d + 1)
     difference = theta - mean
     try:
@@ -352,5 +354,5 @@ def t_p_value(value: ArrayLike, mean: ArrayLike, sd: ArrayLike, n_reference: int
         raise ValueError(f"sd must be positive, got {sd.min():g}")
     value, mean, sd = broadcast(value=value, mean=mean, sd=sd)
     with np.errstate(over="ignore"):
-        t = (value - mean) / sd / sqrt(1 + 1 / n_reference)
+        t = (value - mean) / (sd * sqrt(1 + 1 / n_reference))
     return np.asarray(2 * special.stdtr(n_reference - 1, -abs(t)))

@@ -493,6 +493,13 @@ def test_extreme_numbers_are_refused_or_right():
     assert (far.p_below(1e300), far.p_above(-1e300)) == (0.0, 0.0)
 
 
+def test_rounding_makes_no_covariance_asymmetric():
+    cov = np.array([[1.0, 1e-17], [-1e-17, 1e-6]])
+    assert ev.hotelling_p_value([0.5, 0.0], [0, 0], cov, 20) == ev.hotelling_p_value(
+        [0.5, 0], [0, 0], np.diag([1, 1e-6]), 20
+    )
+
+
 def test_words_are_no_numbers():
     with pytest.raises(TypeError, match=r"x must hold real numbers, got list \['a', 'b'\]"):
         ev.mean(["a", "b"])
