@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from linphase._kernels import asymptotics as kernel
+from linphase.checks import LARGEST, broadcast, check_choice, check_numbers
 
 __all__ = ["Prediction", "critical_strength", "predict", "zero_radius"]
 
@@ -73,7 +74,7 @@ def predict(eps: ArrayLike, delta: ArrayLike, signal: ArrayLike = 1.0, noise: Ar
     eps : float or array, ≥ 0
         Attack strength, an L2 distance in input space.
     delta : float or array, > 0 and other than 1
-        Limit of d/n.
+        Limit of d/n, at most 1e45, as the two others.
     signal, noise : float or array, > 0
         ‖θ₀‖ and the standard deviation of the noise.
 
@@ -91,7 +92,7 @@ def predict(eps: ArrayLike, delta: ArrayLike, signal: ArrayLike = 1.0, noise: Ar
         On a value out of range or shapes that do not broadcast.
     TypeError
         On input that is not real numbers.
-    RuntimeError
+    FloatingPointError
         If a point did not converge, with that point.
 
     Notes
@@ -128,7 +129,7 @@ def critical_strength(
     Parameters
     ----------
     delta : float or array, > 0 and other than 1
-        Limit of d/n.
+        Limit of d/n, at most 1e45, as the two others.
     signal, noise : float or array, > 0
         ‖θ₀‖ and the standard deviation of the noise.  The three broadcast against each other.
     criterion : {"loss", "parameter", "clean-loss"}
@@ -150,11 +151,10 @@ def critical_strength(
         On a value out of range, a misspelt criterion or shapes that do not broadcast.
     TypeError
         On input that is not real numbers.
-    RuntimeError
-        If the state evolution did not converge, with the point.
+    FloatingPointError
+        If the state evolution did not converge or rounding hides the answer, with the point.
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion must be one of {', '.join(map(repr, CRITERIA))}, got {criterion!r}")
+    check_choice("criterion", criterion, tuple(CRITERIA))
     delta_, s, sigma = _checked(delta=delta, signal=signal, noise=noise)
     _not_square(delta_)
     scale = np.hypot(s, sigma)
@@ -176,10 +176,11 @@ def _critical(criterion: str, delta: float, s2: float, sigma2: float) -> float:
     """Return one critical strength, on the scale s² + σ² = 1; each criterion rises with ε."""
     column = [field.name for field in fields(Prediction)].index(CRITERIA[criterion])
     margin = (s2 * abs(1.0 - delta) - sigma2 * delta) / (abs(1.0 - delta) * max(1.0, delta))  # S - R
+    _, variance, risk = kernel.least_squares(delta, s2, sigma2)
     if criterion == "parameter":
-        level = np.sqrt(kernel.least_squares(delta, s2, sigma2)[1])
+        level = np.sqrt(variance)
     elif margin > 0.0:
-        level = s2 + sigma2 - margin
+        level = risk if margin > 0.5 else s2 + sigma2 - margin  # either cancels where the other does not
     else:
         return np.inf
 
@@ -190,6 +191,11 @@ def _critical(criterion: str, delta: float, s2: float, sigma2: float) -> float:
         return float(outputs[column] - level)
 
     upper = kernel.zero_radius(delta, s2, sigma2)
+    if not excess(0.0) < 0.0 <= excess(upper):
+        raise FloatingPointError(
+            f"rounding hides the critical strength at delta = {delta:.17g}, "
+            f"signal : noise = {np.sqrt(s2):g} : {np.sqrt(sigma2):g}"
+        )
     from scipy.optimize import brentq  # half a second to import
 
     return float(brentq(excess, 0.0, upper, xtol=1e-300, rtol=1e-15, maxiter=1000))
@@ -197,21 +203,15 @@ def _critical(criterion: str, delta: float, s2: float, sigma2: float) -> float:
 
 def _checked(**values: ArrayLike) -> list[NDArray[np.float64]]:
     """Return the named inputs as float arrays of one shape, or say what is wrong with them."""
-    arrays = []
-    for name, value in values.items():
-        array = np.asarray(value)
-        if array.dtype.kind not in "iuf":
-            raise TypeError(f"{name} must be a real number or an array of them, got {value!r}")
-        allowed = np.isfinite(array) & ((array >= 0) if name == "eps" else (array > 0))
+    arrays = {name: check_numbers(name, value) for name, value in values.items()}
+    for name, array in arrays.items():
+        allowed = np.isfinite(array) & ((array >= 0.0) if name == "eps" else (array > 0.0))
         if not allowed.all():
             sign = "non-negative" if name == "eps" else "positive"
-            raise ValueError(f"{name} must be {sign} and finite, got {array[~allowed][0]}")
-        arrays.append(array.astype(np.float64))
-    try:
-        return list(np.broadcast_arrays(*arrays))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(values, arrays, strict=True))
-        raise ValueError(f"the inputs must broadcast against each other, got shapes {shapes}") from None
+            raise ValueError(f"{name} must be {sign} and finite, got {array[~allowed][0]:g}")
+        if name != "eps" and (array > LARGEST).any():
+            raise ValueError(f"{name} must be at most {LARGEST:g}, got {array.max():g}")
+    return broadcast(**arrays)
 
 
 def _not_square(delta: NDArray[np.float64]) -> None:
@@ -219,5 +219,7 @@ def _not_square(delta: NDArray[np.float64]) -> None:
         raise ValueError("delta must not be 1: least squares has no limit at d = n")
 
 
-def _lost(eps: float, delta: float) -> RuntimeError:
-    return RuntimeError(f"the state evolution did not converge at delta = {delta:.17g}, eps = {eps:.17g}")
+def _lost(eps: float, delta: float) -> FloatingPointError:
+    return FloatingPointError(
+        f"the state evolution did not converge at delta = {delta:.17g}, eps = {eps:.17g}"
+    )

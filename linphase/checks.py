@@ -5,10 +5,10 @@ wrong kind, a ``ValueError`` for one outside its range. A check comes before any
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from reprlib import Repr
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,8 @@ MOST = 10**9
 """Counts are at most this large."""
 
 _WIDTH = 60  # characters of a value in a message
+_NO_NUMBERS = (bool, np.timedelta64)  # although they count as integers
+_MAX = float(np.finfo(np.float64).max)
 
 
 def shown(value: Any) -> str:
@@ -44,9 +46,38 @@ def shown(value: Any) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
 
 
+def check_numbers(name: str, value: Any) -> Array:
+    """Return a C-ordered float64 array of any shape; its numbers may be NaN or infinite."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: drop or fill the masked entries first")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "buif" or (
+            array.dtype.kind == "O" and all(isinstance(entry, Real) for entry in array.flat)
+        ):
+            with np.errstate(over="ignore"):
+                return np.asarray(array, dtype=np.float64, order="C")
+    except OverflowError:  # an integer that no float64 holds
+        raise ValueError(
+            f"{name} must be finite and at most {LARGEST:g} in size, got {shown(value)}"
+        ) from None
+    except Exception:  # a ragged list, a tensor with a gradient: whatever NumPy makes no array of
+        pass
+    raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {shown(value)}")
+
+
+def check_array(name: str, value: Any) -> Array:
+    """Return a nonempty C-ordered float64 array of any shape, with entries of at most 1e45 in size."""
+    array = check_numbers(name, value)
+    if array.size == 0:
+        raise ValueError(f"{name} must hold at least one number, got shape {array.shape}")
+    _check_sizes(name, np.array([max(array.max(), -array.min())]))
+    return array
+
+
 def check_real(name: str, value: Any, ndim: int) -> Array:
     """Return a nonempty C-ordered float64 array of ``ndim`` dimensions, with entries of at most 1e45."""
-    array = _as_array(name, value, ndim)
+    array = _check_ndim(name, value, ndim)
     _check_sizes(name, np.array([max(array.max(), -array.min())]))
     return array
 
@@ -56,7 +87,7 @@ def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]
 
     Their columns are 0, or have a largest entry between 1e-45 and 1e45.
     """
-    X, y = _as_array("X", X, ndim), _as_array("y", y, ndim - 1)
+    X, y = _check_ndim("X", X, ndim), _check_ndim("y", y, ndim - 1)
     _check_sizes("X", largest(X.reshape(-1, *X.shape[-2:])), "every column of X")
     _check_sizes("y", largest(y.reshape(-1, y.shape[-1], 1)), "y")
     if X.shape[:-1] == y.shape:
@@ -66,24 +97,8 @@ def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]
     raise ValueError(f"X and y must have the same length, got {len(X)} rows and {len(y)} responses")
 
 
-def _as_array(name: str, value: Any, ndim: int) -> Array:
-    """A nonempty C-ordered float64 array of ``ndim`` dimensions."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array: drop or fill the masked entries first")
-    try:
-        array = np.asarray(value)
-        numbers = array.dtype.kind in "buif" or (
-            array.dtype.kind == "O" and all(isinstance(entry, Real) for entry in array.flat)
-        )
-        array = np.ascontiguousarray(array, dtype=np.float64) if numbers else array
-    except OverflowError:  # an integer that no float64 holds
-        raise ValueError(
-            f"{name} must be finite and at most {LARGEST:g} in size, got {shown(value)}"
-        ) from None
-    except Exception:
-        numbers = False
-    if not numbers:
-        raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {shown(value)}")
+def _check_ndim(name: str, value: Any, ndim: int) -> Array:
+    array = check_numbers(name, value)
     if array.ndim != ndim or array.size == 0:
         raise ValueError(f"{name} must be a nonempty array of {ndim} dimension(s), got shape {array.shape}")
     return array
@@ -91,7 +106,7 @@ def _as_array(name: str, value: Any, ndim: int) -> Array:
 
 def _check_sizes(name: str, sizes: Array, columns: str | None = None) -> None:
     """Raise unless the largest entries of some columns are at most 1e45, and 0 or at least 1e-45."""
-    if not (most := sizes.max()) <= LARGEST:
+    if not (most := sizes.max()) <= LARGEST:  # NaN is not
         raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got an entry of {most:g}")
     if columns and sizes.min() < SMALLEST and (tiny := sizes[(sizes > 0.0) & (sizes < SMALLEST)]).size:
         raise ValueError(
@@ -99,19 +114,21 @@ def _check_sizes(name: str, sizes: Array, columns: str | None = None) -> None:
         )
 
 
-def check_number(name: str, value: Any, allowed: str = "finite", low: float = -math.inf) -> float:
-    """Return a finite number of at least ``low``; ``allowed`` says so in words.
+def check_number(
+    name: str, value: Any, allowed: str = "finite", low: float = -_MAX, high: float = _MAX
+) -> float:
+    """Return a number from ``low`` to ``high``, by default any finite one; ``allowed`` says so in words.
 
     Python's and NumPy's scalars count as numbers, and arrays or tensors of no dimension.
     """
     number = _scalar(value)
-    if isinstance(number, bool) or not isinstance(number, Real):
+    if isinstance(number, _NO_NUMBERS) or not isinstance(number, Real):
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     try:
         number = float(number)
     except OverflowError:  # an integer or a fraction that no float holds
-        number = math.inf
-    if not low <= number < math.inf:
+        number = math.inf if number > 0 else -math.inf
+    if not low <= number <= high:
         raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return number
 
@@ -132,16 +149,13 @@ def check_positive(name: str, value: Any) -> float:
 def check_between(name: str, value: Any, low: float = 0.0, high: float = 1.0) -> float:
     """Return a number strictly between ``low`` and ``high``."""
     allowed = f"strictly between {low:g} and {high:g}"
-    number = check_number(name, value, allowed, math.nextafter(low, math.inf))
-    if not number < high:
-        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-    return number
+    return check_number(name, value, allowed, math.nextafter(low, high), math.nextafter(high, low))
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """Return an integer from ``least`` to ``most``."""
     number = _scalar(value)
-    if isinstance(number, bool) or not isinstance(number, Integral):
+    if isinstance(number, _NO_NUMBERS) or not isinstance(number, Integral):
         raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if not least <= int(number) <= most:
         limit = f"at least {least}" if number < least else f"at most {most}"
@@ -151,9 +165,10 @@ def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """Return True or False; nothing else counts as one of them."""
-    if not isinstance(value, (bool, np.bool_)):
+    flag = _scalar(value)
+    if not isinstance(flag, bool):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
-    return bool(value)
+    return flag
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
@@ -163,11 +178,37 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
-def check_kind(name: str, value: Any, kind: type[T], what: str) -> T:
+def check_kind(name: str, value: Any, kind: type[T] | tuple[type[T], ...], what: str) -> T:
     """Return an instance of ``kind``, which the sentence calls ``what``."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {what}, got {shown(value)}")
     return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """Return a string."""
+    return check_kind(name, value, str, "a string")
+
+
+def check_callable(name: str, value: Any) -> Callable[..., Any]:
+    """Return a function, or what can be called like one."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {shown(value)}")
+    return cast("Callable[..., Any]", value)
+
+
+def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Return a mapping from strings."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a mapping from strings, got {shown(value)}")
+    return value
+
+
+def check_sequence(name: str, value: Any, kind: type[T], what: str) -> list[T]:
+    """Return the items of a list or tuple, each an instance of ``kind``; the sentence calls them ``what``."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, kind) for item in value):
+        raise TypeError(f"{name} must be a list or tuple of {what}, got {shown(value)}")
+    return list(value)
 
 
 def check_rng(rng: Any) -> np.random.Generator:
@@ -185,7 +226,7 @@ def check_steps(step: ArrayLike, n_steps: int) -> Array:
 
 def check_vector(name: str, value: ArrayLike, length: int) -> Array:
     """Return an array of shape (length,) from one number or as many as that."""
-    if np.ndim(_scalar(value)) == 0:
+    if not isinstance(value, (list, tuple)) and np.ndim(_scalar(value)) == 0:
         return np.full(length, check_number(name, value))
     vector = check_real(name, value, 1)
     if len(vector) not in (1, length):
@@ -193,9 +234,20 @@ def check_vector(name: str, value: ArrayLike, length: int) -> Array:
     return np.ascontiguousarray(np.broadcast_to(vector, length))
 
 
+def broadcast(**arrays: Array) -> list[Array]:
+    """Return arrays in their common shape."""
+    try:
+        return list(np.broadcast_arrays(*arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"the inputs must broadcast against each other, got shapes {shapes}") from None
+
+
 def _scalar(value: Any) -> Any:
     """The Python number inside a NumPy scalar or an array or tensor of no dimension."""
-    if getattr(value, "ndim", None) != 0 or isinstance(value, np.ma.MaskedArray):
+    if getattr(value, "ndim", None) != 0 or isinstance(
+        value, (np.ma.MaskedArray, np.datetime64, np.timedelta64)
+    ):
         return value
     try:
         return value.item()

@@ -22,7 +22,9 @@ from linphase.checks import (
     Array,
     check_count,
     check_data,
+    check_kind,
     check_nonnegative,
+    check_numbers,
     check_real,
     check_rng,
     check_steps,
@@ -52,14 +54,19 @@ class Trajectory:
 
     @cached_property
     def losses(self) -> Array:
-        """Loss on all rows at every iterate, (n_steps + 1,); computed when first asked for."""
+        """Loss on all rows at every iterate, (n_steps + 1,); computed when first asked for.
+
+        It is inf where it is too large for double precision.
+        """
         X, y, eps = self.problem.X, self.problem.y, self.problem.eps
         losses = np.empty(len(self.thetas))
         size = max(1, _RESIDUALS // len(y))
-        for first in range(0, len(losses), size):
-            thetas = self.thetas[first : first + size]
-            reach = eps * np.linalg.norm(thetas, axis=1, keepdims=True)
-            losses[first : first + size] = ((np.abs(y - thetas @ X.T) + reach) ** 2).mean(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, len(losses), size):
+                thetas = self.thetas[first : first + size]
+                reach = eps * np.linalg.norm(thetas, axis=1, keepdims=True)
+                losses[first : first + size] = ((np.abs(y - thetas @ X.T) + reach) ** 2).mean(axis=1)
+        losses[np.isnan(losses)] = math.inf  # infinite residuals of either sign
         return losses
 
 
@@ -69,10 +76,11 @@ def critical_step(problem: AdversarialProblem, batch_size: int | None = None) ->
     lambda_max is the largest eigenvalue of X'X/n; with mini-batches, a bound on that of any batch. The answer
     is inf if the loss does not depend on theta.
     """
+    check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")
     X, n = problem.X, problem.n
     top = float(np.linalg.eigvalsh(X @ X.T if n < problem.d else X.T @ X)[-1]) / n
     if batch_size is not None:
-        _check_batch_size(batch_size, n)
+        batch_size = _check_batch_size(batch_size, n)
         top = min(top * n / batch_size, float((X**2).sum(axis=1).max()))
     stiffness = (math.sqrt(max(top, 0.0)) + problem.eps) ** 2
     return 1 / stiffness if stiffness > 0 else math.inf
@@ -118,9 +126,11 @@ def gradient_descent(
     FloatingPointError
         If an iterate is not finite: the step is too large.
     """
-    check_count("n_steps", n_steps)
+    check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")
+    n_steps = check_count("n_steps", n_steps)
     if batch_size is not None:
-        _check_batch_size(batch_size, problem.n)
+        batch_size = _check_batch_size(batch_size, problem.n)
+    if batch_size is not None or rng is not None:
         check_rng(rng)
     if step is None:
         critical = critical_step(problem, batch_size)
@@ -177,11 +187,9 @@ def gradient_descent_batch(
     FloatingPointError
         If an iterate is not finite: the step is too large.
     """
-    X, y = check_real("X", X, 3), check_real("y", y, 2)
-    if y.shape != X.shape[:2]:
-        raise ValueError(f"y must have shape {X.shape[:2]} to go with X, got {y.shape}")
+    X, y = check_data(X, y, ndim=3)
     strengths = _strengths(eps)
-    check_count("n_steps", n_steps)
+    n_steps = check_count("n_steps", n_steps)
     steps = check_steps(step, n_steps)
     thetas = np.empty((len(X), len(strengths), n_steps + 1, X.shape[2]))
     thetas[:, :, 0] = _start(start, X.shape[2])
@@ -234,12 +242,12 @@ def noise_augmented_descent(
     X, y = check_data(X, y)
     strengths = _strengths(eps)
     check_rng(rng)
-    check_count("n_steps", n_steps)
-    steps = check_steps(step, n_steps)
-    n, d = X.shape
+    n_steps = check_count("n_steps", n_steps)
+    steps, n, d = check_steps(step, n_steps), *X.shape
+    origin = _start(start, d)
     size = strengths[:, None] / math.sqrt(d)
     thetas = np.empty((len(strengths), n_steps + 1, d))
-    theta = np.tile(_start(start, d), (len(strengths), 1))
+    theta = np.tile(origin, (len(strengths), 1))
     thetas[:, 0] = theta
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(n_steps):
@@ -297,7 +305,7 @@ def _batches(
 
 
 def _strengths(eps: ArrayLike) -> Array:
-    strengths = check_real("eps", np.atleast_1d(eps), 1)
+    strengths = check_real("eps", np.atleast_1d(check_numbers("eps", eps)), 1)
     check_nonnegative("eps", strengths.min())
     return strengths
 
@@ -311,10 +319,11 @@ def _start(start: ArrayLike | None, d: int) -> Array:
     return origin
 
 
-def _check_batch_size(batch_size: int, n: int) -> None:
-    check_count("batch_size", batch_size)
-    if batch_size > n:
-        raise ValueError(f"batch_size must be at most n = {n}, got {batch_size}")
+def _check_batch_size(batch_size: int, n: int) -> int:
+    rows = check_count("batch_size", batch_size)
+    if rows > n:
+        raise ValueError(f"batch_size must be at most n = {n}, got {rows}")
+    return rows
 
 
 def _divergence(

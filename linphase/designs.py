@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from linphase.checks import Array, check_count, check_nonnegative, check_real
+from linphase.checks import (
+    Array,
+    broadcast,
+    check_array,
+    check_count,
+    check_nonnegative,
+    check_real,
+    check_rng,
+)
 
 MEAN_ABS = math.sqrt(2 / math.pi)
 """c1 = E|Z| of a standard normal Z."""
@@ -40,9 +48,9 @@ class GaussianDesign:
 
     def __post_init__(self) -> None:
         for name in ("n", "d"):
-            check_count(name, getattr(self, name))
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
         for name in ("signal", "noise"):
-            check_nonnegative(name, getattr(self, name))
+            object.__setattr__(self, name, check_nonnegative(name, getattr(self, name)))
 
     @property
     def theta0(self) -> Array:
@@ -51,6 +59,7 @@ class GaussianDesign:
 
     def sample(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw one data set: X (n, d), then y (n,)."""
+        check_rng(rng)
         X = rng.standard_normal((self.n, self.d))
         return X, X @ self.theta0 + self.noise * rng.standard_normal(self.n)
 
@@ -70,15 +79,15 @@ class GaussianDesign:
 
         Raises
         ------
-        ValueError
-            If theta does not end in d entries, or eps is negative or not finite.
+        TypeError, ValueError
+            If theta does not end in d entries, or eps is negative, or either is not finite.
         """
-        theta = np.asarray(theta, dtype=np.float64)
-        eps = np.asarray(eps, dtype=np.float64)
+        theta, eps = check_array("theta", theta), check_array("eps", eps)
         if theta.ndim == 0 or theta.shape[-1] != self.d:
             raise ValueError(f"theta must have d = {self.d} entries on its last axis, got {theta.shape}")
-        if not (np.isfinite(eps).all() and (eps >= 0).all()):
-            raise ValueError(f"eps must be finite and at least 0, got {eps}")
+        if eps.min() < 0:
+            raise ValueError(f"eps must be finite and at least 0, got {eps.min():g}")
+        broadcast(eps=eps, **{"theta without its last axis": theta[..., 0]})
         v = np.sqrt(((theta - self.theta0) ** 2).sum(axis=-1) + self.noise**2)
         reach = eps * np.sqrt((theta**2).sum(axis=-1))
         return np.asarray(v**2 + 2 * MEAN_ABS * reach * v + reach**2)
@@ -90,10 +99,10 @@ class GaussianDesign:
 
         Raises
         ------
-        ValueError
-            If eps is negative or not finite.
+        TypeError, ValueError
+            If eps is no number, negative or not finite.
         """
-        check_nonnegative("eps", eps)
+        eps = check_nonnegative("eps", eps)
         s, c = self.signal, MEAN_ABS * eps
 
         def slope(k: float) -> float:  # the risk's derivative at k theta0, over 2 s
@@ -144,8 +153,8 @@ def fixed_design_std_norm(X: ArrayLike, noise: float = 1.0) -> float:
     TypeError, ValueError
         If X is not a finite matrix, or noise is no number, negative or not finite.
     """
-    check_nonnegative("noise", noise)
-    X = check_real("X", X, 2)
+    noise = check_nonnegative("noise", noise)
+    X = check_real("X", X, 2, axis=-2)
     s = np.linalg.svd(X, compute_uv=False)
     s = s[s > max(X.shape) * np.finfo(np.float64).eps * s[0]]
     return noise * math.sqrt((1 / s**2).sum())

@@ -9,13 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from math import inf, isfinite, sqrt
+from math import isfinite, sqrt
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
+from linphase.checks import (
+    SMALLEST,
+    Array,
+    broadcast,
+    check_array,
+    check_between,
+    check_choice,
+    check_count,
+    check_kind,
+    check_number,
+    check_positive,
+    check_real,
+    check_sequence,
+    check_text,
+    shown,
+)
 from linphase.estimates import (
     Estimate,
     combine,
@@ -34,7 +50,6 @@ __all__ = [
     "share_below", "slope", "t_p_value", "uniform", "vanishes",
 ]  # fmt: skip
 
-Array = NDArray[np.float64]
 Status = Literal["supported", "refuted", "inconclusive"]
 
 
@@ -70,10 +85,13 @@ class Claim:
     note: str = ""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.p_support <= 1 and 0 <= self.p_refute <= 1):
-            raise ValueError(f"p-values must lie in [0, 1], got {self.p_support} and {self.p_refute}")
-        if self.expected not in ("supported", "refuted"):
-            raise ValueError(f"expected must be 'supported' or 'refuted', got {self.expected!r}")
+        for name in ("name", "says", "test", "note"):
+            check_text(name, getattr(self, name))
+        check_kind("estimate", self.estimate, Estimate, "an Estimate")
+        for name in ("p_support", "p_refute"):
+            p = check_number(name, getattr(self, name), "in [0, 1]", low=0.0, high=1.0)
+            object.__setattr__(self, name, p)
+        check_choice("expected", self.expected, ("supported", "refuted"))
 
 
 class Extra(TypedDict, total=False):
@@ -97,12 +115,12 @@ def equivalent(
     ``rivals`` are values of competing theories. They must lie outside the margin, so that support for the
     target rejects each of them a fortiori: a margin that lets a rival in raises ValueError.
     """
-    _number(target, "target")
-    if not 0 < margin < inf:
-        raise ValueError(f"margin must be positive and finite, got {margin}")
+    _check(name, says, estimate)
+    target, margin = check_number("target", target), check_positive("margin", margin)
+    rivals = [check_number("rivals", rival) for rival in check_sequence("rivals", rivals, object, "numbers")]
     for rival in rivals:
         if not abs(rival - target) >= margin:
-            raise ValueError(f"rivals must lie outside {target} ± {margin}, got {rival}")
+            raise ValueError(f"rivals must lie outside {target} ± {margin}, target ± margin, got {rival}")
     low, high = target - margin, target + margin
     support = max(estimate.p_above(low), estimate.p_below(high))
     # Twice the smaller, because "inside" can be left at either end.
@@ -115,14 +133,16 @@ def equivalent(
 
 def below(name: str, says: str, estimate: Estimate, bound: float, **extra: Unpack[Extra]) -> Claim:
     """Claim that the parameter is less than ``bound``."""
-    _number(bound, "bound")
+    _check(name, says, estimate)
+    bound = check_number("bound", bound)
     support, refute = estimate.p_below(bound), estimate.p_above(bound)
     return Claim(name, says, estimate, f"below {bound:.4g}, {estimate.test}", support, refute, **extra)
 
 
 def above(name: str, says: str, estimate: Estimate, bound: float, **extra: Unpack[Extra]) -> Claim:
     """Claim that the parameter is greater than ``bound``."""
-    _number(bound, "bound")
+    _check(name, says, estimate)
+    bound = check_number("bound", bound)
     support, refute = estimate.p_above(bound), estimate.p_below(bound)
     return Claim(name, says, estimate, f"above {bound:.4g}, {estimate.test}", support, refute, **extra)
 
@@ -133,6 +153,8 @@ def share_below(name: str, says: str, failures: int, n: int, bound: float, **ext
     This is the form of "the closed form equals the solver on every data set": with no violation
     ``p_support = (1 - bound)**n``, so 600 data sets support "fewer than 1 %" at .0025.
     """
+    n = check_count("n", n)
+    failures = check_count("failures", failures, least=0, most=n)
     return below(name, says, share(failures, n), bound, **extra)
 
 
@@ -142,11 +164,13 @@ def uniform(name: str, says: str, p_values: ArrayLike, margin: float, **extra: U
     p-values that share a reference set are dependent and do not qualify. Support takes about
     ``(3 / margin)**2`` p-values.
     """
+    margin = check_number("margin", margin)
     return below(name, says, distance_from_uniform(p_values), margin, **extra)
 
 
 def all_of(name: str, says: str, claims: Sequence[Claim], **extra: Unpack[Extra]) -> Claim:
     """Claim that several claims hold together (intersection-union test); its estimate is the first one's."""
+    claims = check_sequence("claims", claims, Claim, "Claims")
     if not claims:
         raise ValueError("claims must not be empty")
     support = max(claim.p_support for claim in claims)
@@ -168,6 +192,7 @@ def vanishes(
 
     Its exponent in ``x`` (see `slope`) is below ``-rate``, its value at the largest ``x`` below ``bound``.
     """
+    bound, rate = check_number("bound", bound), check_number("rate", rate)
     exponent, last = _trend(x, cells)
     parts = [below("exponent", says, exponent, 0.0 - rate), below("last value", says, last, bound)]
     return all_of(name, says, parts, **extra)
@@ -186,22 +211,29 @@ def grows(
 
     Its exponent in ``x`` (see `slope`) is above ``rate``, its value at the largest ``x`` above ``bound``.
     """
+    bound, rate = check_number("bound", bound), check_number("rate", rate)
     exponent, last = _trend(x, cells)
     parts = [above("exponent", says, exponent, rate), above("last value", says, last, bound)]
     return all_of(name, says, parts, **extra)
 
 
-def _number(value: float, name: str) -> None:
-    if not isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value}")
+def _check(name: str, says: str, estimate: Estimate) -> None:
+    check_text("name", name)
+    check_text("says", says)
+    check_kind("estimate", estimate, Estimate, "an Estimate")
 
 
 def _trend(x: ArrayLike, cells: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
     """Exponent of the cells in x, and the cell at the largest x."""
-    values = np.asarray(x, dtype=np.float64)
+    values = check_real("x", x, 1)
     if not (values > 0).all():
-        raise ValueError(f"x must be positive, got {values}")
-    return slope(np.log(values), [cell.log() for cell in cells]), cells[int(values.argmax())]
+        raise ValueError(f"x must be positive, got {values.min():g}")
+    cells = check_sequence("cells", cells, Estimate, "Estimates")
+    try:
+        logs = [cell.log() for cell in cells]
+    except ValueError as error:
+        raise ValueError(f"cells must have logarithms: {error}") from None
+    return slope(np.log(values), logs), cells[int(values.argmax())]
 
 
 # ----------------------------------------------------------------------------------------------- verdicts
@@ -242,11 +274,11 @@ def decide(claims: Sequence[Claim], alpha: float = 0.05, level: float = 0.95) ->
     the nulls that can still be true compares with alpha / K at every step. (Plain Holm over the 2K p-values
     is stricter: its first K steps run from alpha / 2K to alpha / (K + 1).)
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")
+    claims = check_sequence("claims", claims, Claim, "Claims")
+    alpha, level = check_between("alpha", alpha), check_between("level", level)
     names = [claim.name for claim in claims]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"claims must have distinct names, repeated: {', '.join(sorted(repeated))}")
+        raise ValueError(f"claims must have distinct names, repeated: {shown(sorted(repeated))}")
     return [_verdict(claim, alpha, level, len(claims)) for claim in claims]
 
 
@@ -282,15 +314,26 @@ def hotelling_p_value(theta: ArrayLike, mean: ArrayLike, cov: ArrayLike, n_refer
     array (...)
         From T² B(B - d) / (d (B² - 1)) ~ F(d, B - d), T² = (theta - mean)' cov⁻¹ (theta - mean).
     """
-    difference = np.asarray(theta, dtype=np.float64) - np.asarray(mean, dtype=np.float64)
-    covariance = np.asarray(cov, dtype=np.float64)
-    if difference.ndim < 1 or covariance.shape[-2:] != (difference.shape[-1],) * 2:
-        raise ValueError(f"cov of shape {covariance.shape} does not fit theta of {difference.shape}")
-    if not (np.isfinite(difference).all() and np.isfinite(covariance).all()):
-        raise ValueError("theta, mean and cov must be finite")
-    d, b = difference.shape[-1], n_reference
-    if b <= d:
-        raise ValueError(f"n_reference must exceed the dimension {d}, got {b}")
+    theta, mean, covariance = check_array("theta", theta), check_array("mean", mean), check_array("cov", cov)
+    if theta.ndim < 1 or mean.ndim < 1 or covariance.ndim < 2:
+        raise ValueError(
+            f"theta and mean must have an axis and cov two, got shapes {theta.shape}, {mean.shape} "
+            f"and {covariance.shape}"
+        )
+    theta, mean = broadcast(theta=theta, mean=mean)
+    d = theta.shape[-1]
+    if covariance.shape[-2:] != (d, d):
+        raise ValueError(f"cov of shape {covariance.shape} does not fit theta and mean of {theta.shape}")
+    broadcast(**{"theta and mean": theta[..., None], "cov": covariance})
+    variances = np.diagonal(covariance, axis1=-2, axis2=-1)
+    if not variances.min() >= SMALLEST:
+        raise ValueError(f"cov must be positive definite, with variances of at least {SMALLEST:g}")
+    root = np.sqrt(variances)
+    skew = np.abs(covariance - np.swapaxes(covariance, -1, -2)) / root[..., None, :] / root[..., None]
+    if skew.max() > 1e-9:
+        raise ValueError(f"cov must be symmetric, got correlations that differ by {skew.max():.2g}")
+    b = check_count("n_reference", n_reference, least=d + 1)
+    difference = theta - mean
     try:
         whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     except np.linalg.LinAlgError:
@@ -305,10 +348,11 @@ def t_p_value(value: ArrayLike, mean: ArrayLike, sd: ArrayLike, n_reference: int
     ``sd`` has divisor B - 1; (value - mean) / (sd √(1 + 1/B)) is Student's t with B - 1 degrees of freedom.
     Arguments broadcast.
     """
-    if n_reference < 2:
-        raise ValueError(f"n_reference must be at least 2, got {n_reference}")
-    difference = np.asarray(value, dtype=np.float64) - np.asarray(mean, dtype=np.float64)
-    scale = np.asarray(sd, dtype=np.float64) * sqrt(1 + 1 / n_reference)
-    if not np.isfinite(difference).all() or not (np.isfinite(scale) & (scale > 0)).all():
-        raise ValueError("value and mean must be finite, sd finite and positive")
-    return np.asarray(2 * special.stdtr(n_reference - 1, -abs(difference / scale)))
+    n_reference = check_count("n_reference", n_reference, least=2)
+    value, mean, sd = check_array("value", value), check_array("mean", mean), check_array("sd", sd)
+    if not sd.min() > 0:
+        raise ValueError(f"sd must be positive, got {sd.min():g}")
+    value, mean, sd = broadcast(value=value, mean=mean, sd=sd)
+    with np.errstate(over="ignore"):
+        t = (value - mean) / (sd * sqrt(1 + 1 / n_reference))
+    return np.asarray(2 * special.stdtr(n_reference - 1, -abs(t)))

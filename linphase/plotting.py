@@ -32,6 +32,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from linphase.checks import (
+    LARGEST,
+    Array,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_number,
+    check_numbers,
+    check_positive,
+    check_sequence,
+    check_text,
+    shown,
+)
+
 __all__ = [
     "WIDTHS", "band", "letters", "log_axes", "loglog_fit", "look", "new", "points", "save", "shared_legend",
     "style", "theory", "threshold", "trajectory",
@@ -39,6 +54,9 @@ __all__ = [
 
 WIDTHS = {"column": 3.3, "text": 6.8}
 """Inches."""
+
+_TALLEST = 100
+_MOST_PANELS = 26  # in a row or column; so many have letters
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
 # No date, and no version of the software that drew it.
@@ -69,12 +87,10 @@ def new(
     **share
         To `Figure.subplots`: ``sharex``, ``sharey``, ``width_ratios`` and so on.
     """
-    if width not in WIDTHS:
-        raise ValueError(f"width must be 'column' or 'text', got {width!r}")
-    if rows < 1 or cols < 1:
-        raise ValueError(f"rows and cols must be at least 1, got {rows} and {cols}")
-    if height is not None and not height > 0:
-        raise ValueError(f"height must be positive, got {height}")
+    check_choice("width", width, tuple(WIDTHS))
+    rows, cols = check_count("rows", rows, most=_MOST_PANELS), check_count("cols", cols, most=_MOST_PANELS)
+    if height is not None:
+        height = check_number("height", height, f"positive and at most {_TALLEST} inches", 1e-3, _TALLEST)
     inches = WIDTHS[width]
     with style():
         fig = Figure(figsize=(inches, height or 0.75 * inches / cols * rows))
@@ -88,7 +104,10 @@ def save(fig: Figure, folder: str | os.PathLike[str], name: str) -> list[Path]:
 
     Either file appears whole or not at all. The layout is final from here on. Returns the paths.
     """
-    folder = Path(folder)
+    check_kind("fig", fig, Figure, "a Figure")
+    folder = _folder(folder)
+    if Path(check_text("name", name)).name != name or not name.isprintable() or len(name) > 200:
+        raise ValueError(f"name must be that of a file without its folder, got {shown(name)}")
     folder.mkdir(parents=True, exist_ok=True)
     # A layout starts from the last one, so the second file would differ with the first.
     with style():
@@ -109,6 +128,7 @@ def save(fig: Figure, folder: str | os.PathLike[str], name: str) -> list[Path]:
 
 def look(index: int) -> dict[str, Any]:
     """Colour, line style and marker number ``index`` of the cycle, as keywords of `Axes.plot`."""
+    index = check_count("index", index, least=0)
     return {key: values[index % len(values)] for key, values in _cycle().items()}
 
 
@@ -122,18 +142,23 @@ def band(
     ax: Axes, x: ArrayLike, mean: ArrayLike, low: ArrayLike, high: ArrayLike, label: str = "", index: int = 0
 ) -> None:
     """Monte Carlo curve with its interval as a band, and some eight markers."""
+    _check_axes(ax, label)
     x, mean, low, high = _aligned(x=x, mean=mean, low=low, high=high)
+    own = look(index)
     # Markers of different curves sit at different places.
     every = max(1, x.size // 8)
-    ax.plot(x, mean, **look(index), markevery=(index * every // 3 % every, every), label=label, zorder=3)
-    ax.fill_between(x, low, high, color=look(index)["color"], alpha=0.25, linewidth=0, zorder=2)
+    ax.plot(x, mean, **own, markevery=(int(index) * every // 3 % every, every), label=label, zorder=3)
+    ax.fill_between(x, low, high, color=own["color"], alpha=0.25, linewidth=0, zorder=2)
 
 
 def points(
     ax: Axes, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: ArrayLike, label: str = "", index: int = 0
 ) -> None:
     """Estimates at a few places, with their intervals as bars and no line between them."""
+    _check_axes(ax, label)
     x, y, low, high = _aligned(x=x, y=y, low=low, high=high)
+    if (low > y).any() or (high < y).any():
+        raise ValueError("y must lie between low and high, got a point outside")
     chosen = look(index) | {"linestyle": "none"}
     ax.plot(x, y, **chosen, label=label, zorder=3)
     ax.errorbar(x, y, yerr=[y - low, high - y], fmt="none", ecolor=chosen["color"], elinewidth=0.8, zorder=2)
@@ -141,13 +166,16 @@ def points(
 
 def theory(ax: Axes, x: ArrayLike, y: ArrayLike, label: str = "", dashed: bool = False) -> None:
     """Thin black line over the data."""
+    _check_axes(ax, label)
     x, y = _aligned(x=x, y=y)
-    line = "--" if dashed else "-"
+    line = "--" if check_flag("dashed", dashed) else "-"
     ax.plot(x, y, color="black", linewidth=0.7, linestyle=line, marker="", label=label, zorder=4)
 
 
 def threshold(ax: Axes, x: float, label: str = "") -> None:
     """Thin dotted vertical line, behind the data."""
+    _check_axes(ax, label)
+    x = check_number("x", x, f"finite and at most {LARGEST:g} in size", -LARGEST, LARGEST)
     ax.axvline(x, color="0.35", linewidth=0.7, linestyle=":", label=label, zorder=1)
 
 
@@ -163,32 +191,47 @@ def loglog_fit(
     index: int = 0,
 ) -> None:
     """Estimates with intervals and the fitted law ``constant * x**slope`` on logarithmic axes."""
+    slope, constant = check_number("slope", slope), check_positive("constant", constant)
+    (places,) = _aligned(x=x)
+    if not (places.size and np.isfinite(places).all() and places.min() > 0):
+        raise ValueError("x must hold positive finite numbers, for a logarithmic axis")
+    ends = np.array([places.min(), places.max()])
+    with np.errstate(over="ignore", under="ignore"):
+        law = constant * ends**slope
+    if not np.isfinite(law).all() or not law.all():
+        raise ValueError(
+            f"slope and constant must give a law of finite positive values, got {slope} and {constant}"
+        )
     points(ax, x, y, low, high, label, index)
-    ends = np.array([np.min(x), np.max(x)], dtype=np.float64)
     chosen = look(index) | {"marker": "", "linewidth": 0.9}
-    ax.plot(ends, constant * ends**slope, **chosen, zorder=2)
+    ax.plot(ends, law, **chosen, zorder=2)
     log_axes(ax)
 
 
 def trajectory(ax: Axes, path: ArrayLike, label: str = "", index: int = 0) -> None:
     """Path (k, 2) in the plane, open at its start and marked at its end; both axes get the same unit."""
-    steps = np.asarray(path, dtype=np.float64)
-    if steps.ndim != 2 or steps.shape[1] != 2:
+    _check_axes(ax, label)
+    steps = _drawable("path", path)
+    if steps.ndim != 2 or steps.shape[1] != 2 or not steps.size:
         raise ValueError(f"path must have shape (k, 2), got {steps.shape}")
     ax.plot(*steps.T, **look(index), markevery=[-1], label=label, zorder=3)
     ax.set_aspect("equal", adjustable="datalim")
 
 
 def letters(axes: Sequence[Axes]) -> None:
-    """Letter the panels (a), (b), and so on."""
+    """Letter the panels (a), (b), and so on; there are at most 26."""
+    axes = check_sequence("axes", axes, Axes, "matplotlib Axes")
+    if len(axes) > _MOST_PANELS:
+        raise ValueError(f"axes must be at most {_MOST_PANELS}, got {len(axes)}")
     for number, ax in enumerate(axes):
         ax.set_title(f"({chr(ord('a') + number)})", loc="left")
 
 
 def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
     """One legend above all panels, in as few rows as fit, each label once."""
+    check_kind("fig", fig, Figure, "a Figure")
     entries: dict[str, Any] = {}
-    for ax in axes:
+    for ax in check_sequence("axes", axes, Axes, "matplotlib Axes"):
         entries |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     for rows in range(1, len(entries) + 1):
         cols = ceil(len(entries) / rows)
@@ -200,7 +243,8 @@ def shared_legend(fig: Figure, axes: Sequence[Axes]) -> None:
 
 def log_axes(ax: Axes, which: str = "xy") -> None:
     """Make axes logarithmic: labels at decades, and at 2 and 5 times those where few would show."""
-    for name in which:
+    _check_axes(ax)
+    for name in check_choice("which", which, ("xy", "x", "y")):
         getattr(ax, f"set_{name}scale")("log")
         axis: Axis = getattr(ax, f"{name}axis")
         axis.set_major_formatter(partial(_log_label, axis))
@@ -219,9 +263,32 @@ def _log_label(axis: Axis, value: float, _position: int | None) -> str:
     return f"$10^{{{exponent}}}$" if mantissa == 1 else f"${mantissa}\\times10^{{{exponent}}}$"
 
 
-def _aligned(**columns: ArrayLike) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+def _folder(folder: str | os.PathLike[str]) -> Path:
+    check_kind("folder", folder, (str, os.PathLike), "a path")
+    path = Path(folder)
+    if not str(path).isprintable() or max(map(len, path.parts), default=0) > 200:
+        raise ValueError(
+            f"folder must be a printable path with names of at most 200 letters, got {shown(folder)}"
+        )
+    return path
+
+
+def _check_axes(ax: Axes, label: str = "") -> None:
+    check_kind("ax", ax, Axes, "matplotlib Axes")
+    check_text("label", label)
+
+
+def _drawable(name: str, values: ArrayLike) -> Array:
+    """Array of numbers; those that are not finite are gaps."""
+    array = check_numbers(name, values)
+    if (np.abs(array[np.isfinite(array)]) > LARGEST).any():
+        raise ValueError(f"{name} must be at most {LARGEST:g} in size where it is finite")
+    return array
+
+
+def _aligned(**columns: ArrayLike) -> list[Array]:
     """Arrays of one common length."""
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    arrays = {name: _drawable(name, values) for name, values in columns.items()}
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 1:
         raise ValueError(f"{', '.join(shapes)} must be columns of one length, got {[*shapes.values()]}")

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+from linphase.checks import shown
+
 
 def stream(seed: int, *key: int | float | str) -> np.random.Generator:
     """Return the random generator that belongs to a seed and a key.
@@ -31,21 +33,31 @@ def stream(seed: int, *key: int | float | str) -> np.random.Generator:
     ------
     TypeError
         If the seed is no integer, or a part of the key is neither integer, float nor string.
+    ValueError
+        If an integer has more than 4300 digits, or a string a half of a surrogate pair.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if not _is_integer(seed):
+        raise TypeError(f"seed must be an integer, got {shown(seed)}")
     digest = blake2b(digest_size=32)
-    for part in (seed, *key):
-        code = _encode(part)
+    for name, part in (("seed", seed), *(("key", part) for part in key)):
+        try:
+            code = _encode(part)
+        except ValueError:  # Python writes no longer integer, and encodes no lone surrogate
+            what = "a string of whole characters" if isinstance(part, str) else "of at most 4300 digits"
+            raise ValueError(f"{name} must be {what}, got {shown(part)}") from None
         digest.update(len(code).to_bytes(8, "little") + code)
     return np.random.default_rng(np.random.SeedSequence(np.frombuffer(digest.digest(), "<u4")))
+
+
+def _is_integer(part: object) -> bool:
+    return isinstance(part, (int, np.integer)) and not isinstance(part, (bool, np.timedelta64))
 
 
 def _encode(part: int | float | str) -> bytes:
     if isinstance(part, str):
         return b"s" + part.encode()
-    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+    if _is_integer(part):
         return b"i%d" % part
     if isinstance(part, (float, np.floating)):
         return b"f" + (float(part) + 0.0).hex().encode()  # + 0.0 turns -0.0 into 0.0
-    raise TypeError(f"a part of a stream's key must be an int, a float or a string, got {part!r}")
+    raise TypeError(f"a part of a stream's key must be an int, a float or a string, got {shown(part)}")

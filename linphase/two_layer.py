@@ -12,13 +12,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from linphase._kernels import two_layer as kernel
-from linphase.checks import Array, check_count, check_nonnegative, check_real, check_rng, check_steps
+from linphase.checks import (
+    Array,
+    check_choice,
+    check_count,
+    check_kind,
+    check_nonnegative,
+    check_numbers,
+    check_real,
+    check_rng,
+    check_steps,
+)
 from linphase.descent import Trajectory, critical_step, gradient_descent
 from linphase.problem import AdversarialProblem
 
@@ -42,17 +51,17 @@ class Activation:
     slope: float
 
     def __call__(self, z: ArrayLike) -> Array:
-        """Return φ(z), of the shape of z."""
+        """Return φ(z), of the shape of z; NaN where z is NaN."""
         values, _ = self._evaluate(z)
-        return values + self.at_zero
+        return np.asarray(values + self.at_zero)
 
     def derivative(self, z: ArrayLike) -> Array:
-        """Return φ'(z), of the shape of z."""
+        """Return φ'(z), of the shape of z; NaN where z is NaN."""
         _, slopes = self._evaluate(z)
         return slopes
 
     def _evaluate(self, z: ArrayLike) -> tuple[Array, Array]:
-        values = np.array(z, dtype=np.float64, order="C")
+        values = check_numbers("z", z).copy()
         slopes = np.empty_like(values)
         kernel.activate(self.code, values.reshape(-1), slopes.reshape(-1))
         return values, slopes
@@ -131,7 +140,7 @@ class TwoLayerNet:
         attack, attack_steps
             As in `two_layer_descent`; by default the attack it was trained against.
         """
-        problem = self.problem if problem is None else problem
+        problem = self.problem if problem is None else _check_problem(problem)
         steps = self.attack_steps if attack is None else _attack_steps(attack, attack_steps)
         X = _points(problem.X, self.problem.d)
         y, eps, W, v, c = problem.y, problem.eps, *self._weights()
@@ -212,15 +221,16 @@ def two_layer_descent(
     FloatingPointError
         If the weights or losses are not finite: the step is too large.
     """
-    check_count("width", width)
+    _check_problem(problem)
+    width = check_count("width", width)
     check_rng(rng)
-    phi = ACTIVATIONS[_choice("activation", activation, ACTIVATIONS)]
-    _choice("signs", signs, ("random", "balanced", "equal"))
+    phi = ACTIVATIONS[check_choice("activation", activation, tuple(ACTIVATIONS))]
+    check_choice("signs", signs, ("random", "balanced", "equal"))
     if signs == "balanced" and width % 2:
         raise ValueError(f"width must be even for signs='balanced', got {width}")
-    _choice("init", init, ("vanishing", "lazy"))
-    check_nonnegative("xi", xi)
-    check_count("n_steps", n_steps)
+    check_choice("init", init, ("vanishing", "lazy"))
+    xi = check_nonnegative("xi", xi)
+    n_steps = check_count("n_steps", n_steps)
     if step is None:
         critical = critical_step(problem)
         step = critical / 2 / phi.slope**2 if math.isfinite(critical) else 1.0
@@ -257,9 +267,9 @@ def _second_layer(signs: Array, activation: Activation) -> tuple[Array, float]:
 
 
 def _attack_steps(attack: str, attack_steps: int) -> int:
-    _choice("attack", attack, ("fgm", "pgd"))
-    check_count("attack_steps", attack_steps)
-    return int(attack_steps) if attack == "pgd" else 1
+    check_choice("attack", attack, ("fgm", "pgd"))
+    steps = check_count("attack_steps", attack_steps)
+    return steps if attack == "pgd" else 1
 
 
 def _points(X: ArrayLike, d: int, name: str = "X") -> Array:
@@ -269,7 +279,5 @@ def _points(X: ArrayLike, d: int, name: str = "X") -> Array:
     return points
 
 
-def _choice(name: str, value: Any, allowed: Any) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r:.60}")
-    return value
+def _check_problem(problem: AdversarialProblem) -> AdversarialProblem:
+    return check_kind("problem", problem, AdversarialProblem, "an AdversarialProblem")

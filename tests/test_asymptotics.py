@@ -362,7 +362,11 @@ def test_thresholds_are_infinite_exactly_where_least_squares_is_no_better_than_z
         ({"signal": 0}, ValueError, "signal must be positive and finite, got 0"),
         ({"noise": 0.0}, ValueError, "noise must be positive and finite, got 0"),
         ({"noise": np.nan}, ValueError, "noise must be positive and finite, got nan"),
-        ({"signal": "one"}, TypeError, "signal must be a real number"),
+        ({"signal": "one"}, TypeError, "signal must hold real numbers, got str 'one'"),
+        ({"signal": np.ma.masked_array([1.0], [True])}, TypeError, "signal must not be a masked array"),
+        ({"signal": 1 + 2j}, TypeError, "signal must hold real numbers, got complex"),
+        ({"signal": 1e61}, ValueError, r"signal must be at most 1e\+45, got 1e\+61"),
+        ({"noise": 10**400}, ValueError, "noise must be finite and at most"),
         ({"delta": [0.1, 0.2], "noise": [1.0, 2.0, 3.0]}, ValueError, r"delta \(2,\).*noise \(3,\)"),
     ],
 )
@@ -388,5 +392,21 @@ def test_misspelt_criterion():
 
 
 def test_a_lost_root_is_an_error_and_names_its_point():
-    with pytest.raises(RuntimeError, match=r"delta = 1e-300, eps = 0\.5"):
+    with pytest.raises(FloatingPointError, match=r"delta = 1e-300, eps = 0\.5"):
         predict([0.1, 0.5], [0.1, 1e-300])
+
+
+def test_weak_noise_leaves_the_threshold_its_digits():
+    """At δ = 1e-6 and s = 1e6 the level is 1e-12 of the signal, and R exceeds the training loss by 2e-18."""
+    delta, r = 1e-6, 1e6
+    loss = np.sqrt(np.pi / 2) / r * delta * (1 + (1 - np.pi / 4) * delta)
+    assert critical_strength(delta, r) == pytest.approx(loss, rel=1e-9)
+    clean = critical_strength(0.5, [1e4, 1e5, 1e6], criterion="clean-loss")  # tends to its limit like 1/s
+    assert (clean[0] - clean[1]) / (clean[1] - clean[2]) == pytest.approx(10, rel=0.01)
+
+
+def test_a_threshold_lost_in_rounding_is_refused():
+    with pytest.raises(
+        FloatingPointError, match=r"^rounding hides the critical strength at delta = .*, signal : noise"
+    ):
+        critical_strength(1e-20)

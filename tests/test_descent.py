@@ -3,6 +3,7 @@
 Monte Carlo checks allow five standard errors: a false alarm has probability 6e-7 each.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -364,9 +365,32 @@ def test_bad_input_to_many_runs_is_refused_in_a_sentence():
     X, y = np.ones((2, 4, 3)), np.ones((2, 4))
     with pytest.raises(ValueError, match=r"^X must be a nonempty array of 3 dimension"):
         gradient_descent_batch(X[0], y[0], 0.1, 0.1)
-    with pytest.raises(ValueError, match=r"^y must have shape \(2, 4\) to go with X, got \(2, 3\)$"):
+    with pytest.raises(
+        ValueError, match=r"^y must have shape \(2, 4\), as X has shape \(2, 4, 3\), got \(2, 3\)$"
+    ):
         gradient_descent_batch(X, y[:, :3], 0.1, 0.1)
     with pytest.raises(ValueError, match=r"^eps must be finite and at least 0, got -0\.1$"):
         gradient_descent_batch(X, y, [0.1, -0.1], 0.1)
     with pytest.raises(TypeError, match=r"^rng must be a numpy Generator, .* got 3$"):
         noise_augmented_descent(X[0], y[0], 0.1, 3, 0.1)
+
+
+def test_wrong_kinds_are_refused_in_a_sentence():
+    problem = AdversarialProblem(np.eye(8, 3), np.ones(8), 0.1)
+    for call in (critical_step, gradient_descent):
+        with pytest.raises(TypeError, match=r"^problem must be an AdversarialProblem, got \(array"):
+            call((problem.X, problem.y))
+    with pytest.raises(TypeError, match=r"^rng must be a numpy Generator"):  # also where it would not be used
+        gradient_descent(problem, rng=0)
+    with pytest.raises(TypeError, match=r"^step must hold real numbers, got list \[\[1\], \[1, 2\]\]$"):
+        gradient_descent(problem, [[1], [1, 2]])
+    with pytest.raises(TypeError, match=r"^n_steps must be an integer, got .*timedelta64\(5\)$"):
+        gradient_descent(problem, 0.1, np.timedelta64(5))
+
+
+def test_a_loss_beyond_double_precision_is_infinite():
+    problem = AdversarialProblem(np.full((2, 2), 1e45), np.array([1.0, -1.0]), 0.0)
+    run = gradient_descent(problem, 1e-300, 1)
+    stray = dataclasses.replace(run, thetas=np.array([[1e300, 1e300], [1e300, -1e300]]))
+    assert stray.losses[0] == math.inf
+    assert not np.isnan(stray.losses).any()

@@ -138,6 +138,20 @@ def test_bad_calls_are_refused_in_a_sentence():
         design.risk(np.zeros(3))
     with pytest.raises(ValueError, match=r"eps must be finite and at least 0, got -0\.1"):
         design.risk(np.zeros(9), -0.1)
+    with pytest.raises(
+        ValueError, match=r"theta must be finite and at most 1e\+60 in size, got an entry of nan"
+    ):
+        GaussianDesign(5, 3).risk([math.nan, 1, 1])
+    with pytest.raises(ValueError, match=r"got shapes eps \(2,\), theta without its last axis \(3,\)"):
+        design.risk(np.zeros((3, 9)), [0.1, 0.2])
+    with pytest.raises(TypeError, match="theta must not be a masked array"):
+        design.risk(np.ma.masked_array(np.ones(9), np.arange(9) == 3))
+    with pytest.raises(TypeError, match=r"rng must be a numpy Generator, as stream\(\) returns, got 7"):
+        design.sample(7)
+    with pytest.raises(ValueError, match="n must be at most 1000000000, got 10"):
+        GaussianDesign(10**30, 3)
+    with pytest.raises(ValueError, match="signal must be finite and at least 0, got 10"):
+        GaussianDesign(10, 3, signal=10**400)
     with pytest.raises(ValueError, match="eps must be finite and at least 0, got inf"):
         design.risk_minimiser(math.inf)
     with pytest.raises(ValueError, match="noise must be finite and at least 0, got -1"):

@@ -16,6 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from linphase import evidence as ev
+from linphase.estimates import Median
 
 ALPHA = 0.05
 
@@ -417,8 +418,8 @@ GOOD = ev.Estimate(1, 0.1, 5, 6)
         (lambda: ev.median([1, 2, 3, 4]), "at least 5"),
         (lambda: ev.ratio([1, 2], [1, 2, 3]), "x and y must be pairs"),
         (lambda: ev.ratio([1, 2], [1, -1]), "y has mean 0"),
-        (lambda: ev.share(5, 4), "count must lie between 0 and n"),
-        (lambda: ev.share(0, 0), "n be at least 1"),
+        (lambda: ev.share(5, 4), "count must be at most 4, got 5"),
+        (lambda: ev.share(0, 0), "n must be at least 1, got 0"),
         (lambda: ev.combine([1], [GOOD, GOOD]), "coefficients has 1"),
         (lambda: ev.slope([1, 2, 3], [GOOD, GOOD]), "x has 3 values for 2 cells"),
         (lambda: ev.slope([1, 1], [GOOD, GOOD]), "do not determine"),
@@ -430,26 +431,28 @@ GOOD = ev.Estimate(1, 0.1, 5, 6)
         (lambda: ev.Estimate(1, 1, 1, 1, -1), "failures must be"),
         (lambda: ev.Estimate(-1, 1, 1, 2).log(), "positive"),
         (lambda: ev.median([-1, 1, 2, 3, 4]).log(), "positive"),
-        (lambda: GOOD.interval(1), "level must lie strictly"),
+        (lambda: GOOD.interval(1), "level must be strictly between 0 and 1, got 1"),
         (lambda: ev.equivalent("a", "", GOOD, np.nan, 1), "target"),
         (lambda: ev.equivalent("a", "", GOOD, 1, 0), "margin must be positive"),
         (lambda: ev.equivalent("a", "", GOOD, 0.5, 0.3, rivals=[0.25]), "rivals must lie outside 0.5 ± 0.3"),
         (lambda: ev.below("a", "", GOOD, np.nan), "bound must be"),
         (lambda: ev.above("a", "", GOOD, np.inf), "bound must be"),
         (lambda: ev.below("a", "", GOOD, 1, expected="true"), "expected must be"),
-        (lambda: ev.Claim("a", "", GOOD, "", 2, 0), "p-values must lie"),
+        (lambda: ev.Claim("a", "", GOOD, "", 2, 0), r"p_support must be in \[0, 1\], got 2"),
+        (lambda: ev.Claim("a", "", GOOD, "", 0, -1), r"p_refute must be in \[0, 1\], got -1"),
         (lambda: ev.uniform("a", "", [0.5, 1.2], 0.1), "p_values must lie"),
         (lambda: ev.uniform("a", "", [], 0.1), "p_values has 0"),
         (lambda: ev.all_of("a", "", []), "claims must not be empty"),
         (lambda: ev.vanishes("a", "", [0, 1], [GOOD, GOOD], 1), "x must be positive"),
-        (lambda: ev.decide([ev.below("a", "", GOOD, 1)] * 2), "distinct names, repeated: a"),
-        (lambda: ev.decide([], alpha=0), "alpha must lie strictly"),
+        (lambda: ev.decide([ev.below("a", "", GOOD, 1)] * 2), r"distinct names, repeated: \['a'\]"),
+        (lambda: ev.decide([], alpha=0), "alpha must be strictly between 0 and 1, got 0"),
         (lambda: ev.hotelling_p_value([1, 2], [0, 0], np.eye(3), 9), "cov of shape"),
-        (lambda: ev.hotelling_p_value([1, 2], [0, 0], np.eye(2), 2), "n_reference must exceed"),
+        (lambda: ev.hotelling_p_value([1, 2], [0, 0], np.eye(2), 2), "n_reference must be at least 3, got 2"),
         (lambda: ev.hotelling_p_value([1, 2], [0, 0], np.ones((2, 2)), 9), "positive definite"),
-        (lambda: ev.hotelling_p_value([1, np.nan], [0, 0], np.eye(2), 9), "finite"),
+        (lambda: ev.hotelling_p_value([1, np.nan], [0, 0], np.eye(2), 9), "theta must be finite"),
+        (lambda: ev.hotelling_p_value([1, 2], [0, 0], [[1, 0.5], [0, 1]], 9), "cov must be symmetric"),
         (lambda: ev.t_p_value(1, 0, 1, 1), "n_reference must be at least 2"),
-        (lambda: ev.t_p_value(1, 0, 0, 9), "sd finite and positive"),
+        (lambda: ev.t_p_value(1, 0, 0, 9), "sd must be positive, got 0"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(call, says):
@@ -458,8 +461,47 @@ def test_bad_input_is_one_clear_sentence(call, says):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: ev.below("a", "", 1.0, 1), "estimate must be an Estimate, got 1.0"),
+        (lambda: ev.below(1, "", GOOD, 1), "name must be a string, got 1"),
+        (lambda: ev.below("a", "", GOOD, None), "bound must be a real number, got None"),
+        (lambda: ev.decide(GOOD), r"claims must be a list or tuple of Claims, got Estimate\(.*"),
+        (lambda: ev.combine([1], [1.0]), r"estimates must be a list or tuple of Estimates, got \[1.0\]"),
+        (lambda: ev.regression([1], [GOOD]), r"columns must be a mapping from strings, got \[1\]"),
+        (lambda: ev.median(np.ma.masked_array([1.0] * 9, [True] * 9)), "x must not be a masked array: .*"),
+        (lambda: ev.mean([1 + 2j, 1]), r"x must hold real numbers, got list \[.*\]"),
+        (lambda: ev.share(3.0, 5), "count must be an integer, got 3.0"),
+        (lambda: GOOD.p_below("1"), "bound must be a real number, got '1'"),
+    ],
+)
+def test_wrong_kinds_are_one_clear_sentence(call, says):
+    with pytest.raises(TypeError, match=f"^{says}$"):
+        call()
+
+
+def test_extreme_numbers_are_refused_or_right():
+    with pytest.raises(ValueError, match=r"^x must be 0 or have an entry of at least 1e-45 in size"):
+        ev.mean([1e-170, 2e-170])  # its spread would vanish when squared
+    with pytest.raises(ValueError, match=r"^x must be at most 1e\+60 in size, got 1e\+61$"):
+        ev.mean([1e61, 0.0])
+    with pytest.raises(ValueError, match=r"^sample has 3 value"):
+        Median(1.0, 1.0, 9.0, 3, sample=[1, 2, 3])
+    assert ev.combine([1e-90, 1e-90], [ev.Estimate(0, 1e-90, 5, 6)] * 2).se == pytest.approx(2**0.5 * 1e-180)
+    far = ev.distance_from_uniform([0.5])
+    assert (far.p_below(1e300), far.p_above(-1e300)) == (0.0, 0.0)
+
+
+def test_rounding_makes_no_covariance_asymmetric():
+    cov = np.array([[1.0, 1e-17], [-1e-17, 1e-6]])
+    assert ev.hotelling_p_value([0.5, 0.0], [0, 0], cov, 20) == ev.hotelling_p_value(
+        [0.5, 0], [0, 0], np.diag([1, 1e-6]), 20
+    )
+
+
 def test_words_are_no_numbers():
-    with pytest.raises(TypeError, match="x must be a sequence of numbers"):
+    with pytest.raises(TypeError, match=r"x must hold real numbers, got list \['a', 'b'\]"):
         ev.mean(["a", "b"])
 
 

@@ -176,16 +176,39 @@ def test_shared_legend_stays_on_the_page():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda ax: pl.new("page"), "width must be 'column' or 'text', got 'page'"),
-        (lambda ax: pl.new(rows=0), "rows and cols must be at least 1"),
+        (lambda ax: pl.new("page"), "width must be one of 'column', 'text', got 'page'"),
+        (lambda ax: pl.new(rows=0), "rows must be at least 1, got 0"),
         (lambda ax: pl.new(height=0), "height must be positive"),
         (lambda ax: pl.band(ax, [1, 2], [1, 2], [1], [1, 2]), "x, mean, low, high must be columns"),
         (lambda ax: pl.points(ax, 1, 1, 1, 1), "x, y, low, high must be columns"),
         (lambda ax: pl.theory(ax, [1], [1, 2]), "x, y must be columns"),
         (lambda ax: pl.trajectory(ax, [1, 2]), r"path must have shape \(k, 2\)"),
+        (lambda ax: pl.points(ax, [1], [1], [2], [3]), "y must lie between low and high"),
+        (lambda ax: pl.loglog_fit(ax, [0], [1], [1], [1], 1, 1), "x must hold positive finite numbers"),
+        (lambda ax: pl.log_axes(ax, "z"), "which must be one of 'xy', 'x', 'y', got 'z'"),
+        (lambda ax: pl.look(-1), "index must be at least 0, got -1"),
+        (lambda ax: pl.letters([ax] * 27), "axes must be at most 26, got 27"),
+        (lambda ax: pl.save(ax.figure, "figures", "a/b"), "name must be that of a file without its folder"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(call, says):
     _, (ax,) = pl.new()
     with pytest.raises(ValueError, match=says):
+        call(ax)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda ax: pl.threshold(None, 1), "ax must be matplotlib Axes, got None"),
+        (lambda ax: pl.threshold(ax, "1"), "x must be a real number, got '1'"),
+        (lambda ax: pl.letters(ax), "axes must be a list or tuple of matplotlib Axes, got <Axes"),
+        (lambda ax: pl.save(ax, "figures", "a"), "fig must be a Figure, got <Axes"),
+        (lambda ax: pl.theory(ax, [1j], [1]), "x must hold real numbers, got list"),
+        (lambda ax: pl.theory(ax, [1], np.ma.masked_array([1], [True])), "y must not be a masked array"),
+    ],
+)
+def test_wrong_kinds_are_one_clear_sentence(call, says):
+    _, (ax,) = pl.new()
+    with pytest.raises(TypeError, match=f"^{says}"):
         call(ax)

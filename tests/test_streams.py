@@ -87,3 +87,12 @@ def test_a_key_must_be_of_numbers_and_strings(part):
 def test_a_seed_must_be_an_integer(seed):
     with pytest.raises(TypeError, match="seed must be an integer, got"):
         stream(seed)
+
+
+def test_what_has_no_code_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"^seed must be of at most 4300 digits, got an object of type int$"):
+        stream(10**5000)
+    with pytest.raises(ValueError, match=r"^key must be a string of whole characters, got '\\ud800'$"):
+        stream(0, "\ud800")
+    with pytest.raises(TypeError, match=r"got np.timedelta64\(1\)$"):
+        stream(0, np.timedelta64(1))

@@ -290,7 +290,7 @@ def test_cutting_into_blocks_changes_nothing_and_single_replicates_stay():
     "make",
     [
         lambda: Options(Path(), reps=0),
-        lambda: Options(Path(), jobs=1.5),
+        lambda: Options(Path(), jobs=0),
         lambda: Experiment("a/b", noise, [{}]),
         lambda: Experiment("e", noise, [{"n": 1}, {"n": 1}]),
         lambda: Experiment("e", noise, [{}], reps=0).cuts({}),
@@ -298,6 +298,21 @@ def test_cutting_into_blocks_changes_nothing_and_single_replicates_stay():
 )
 def test_a_study_is_checked(make):
     with pytest.raises(ValueError, match="must"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Options(Path(), jobs=1.5), "jobs must be an integer, got 1.5"),
+        (lambda: Options("out"), "out must be a Path, got 'out'"),
+        (lambda: Experiment("e", None, [{}]), "block must be callable, got None"),
+        (lambda: Experiment("e", noise, [1]), "settings must be a mapping from strings, got 1"),
+        (lambda: Study("s", "", ["p"]), r"parts must be a list or tuple of Parts, got \['p'\]"),
+    ],
+)
+def test_wrong_kinds_are_one_clear_sentence(make, says):
+    with pytest.raises(TypeError, match=f"^{says}$"):
         make()
 
 

@@ -361,6 +361,7 @@ def test_the_kernels_run_without_compilation():
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
         ({"width": 8.0}, TypeError, r"width must be an integer, got 8\.0"),
         ({"width": 7, "signs": "balanced"}, ValueError, "width must be even for signs='balanced', got 7"),
+        ({"problem": None}, TypeError, "problem must be an AdversarialProblem, got None"),
         ({"rng": None}, TypeError, "rng must be a numpy Generator, as stream.. returns, got None"),
         ({"activation": "relu"}, ValueError, "activation must be one of 'tanh', 'erf', .*, got 'relu'"),
         ({"activation": None}, ValueError, "activation must be one of .*, got None"),
@@ -386,6 +387,10 @@ def test_bad_data_has_its_sentence():
     net = start(draw(20, 3, 0.3), 8)
     with pytest.raises(ValueError, match=r"X must have 3 columns, got shape \(2, 4\)"):
         net.predict(np.ones((2, 4)))
+    with pytest.raises(TypeError, match="problem must be an AdversarialProblem, got 3"):
+        net.loss(3)
+    with pytest.raises(TypeError, match="z must hold real numbers, got complex 1j"):
+        ACTIVATIONS["tanh"](1j)
     with pytest.raises(ValueError, match="attack must be one of 'fgm', 'pgd', got 'x'"):
         net.loss(attack="x")
 

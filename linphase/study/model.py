@@ -10,8 +10,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from linphase.checks import (
+    MOST,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_mapping,
+    check_sequence,
+    check_text,
+    shown,
+)
 
 if TYPE_CHECKING:
     from linphase.evidence import Claim
@@ -23,6 +35,9 @@ Figures = Mapping[str, Mapping[str, NDArray[Any]]]
 COMMON = (
     "quick", "reps", "seed", "jobs", "out", "blocks", "fresh", "figures", "no_figure", "dry_run", "help",
 )  # fmt: skip
+
+
+_LARGEST_SEED = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,17 @@ class Flag:
     metavar: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("name", "help"):
+            check_text(name, getattr(self, name))
+        if self.metavar is not None:
+            check_text("metavar", self.metavar)
+        check_callable("type", self.type)
+        check_sequence("choices", self.choices, str, "strings")
+        check_flag("switch", self.switch)
         if not re.fullmatch(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name) or self.key in COMMON:
-            raise ValueError(f"a study's own flag must be a new one, like --two-words, got {self.name!r}")
+            raise ValueError(
+                f"the name of a study's own flag must be a new one, like --two-words, got {shown(self.name)}"
+            )
 
     @property
     def key(self) -> str:
@@ -65,6 +89,7 @@ class Flag:
 
 def at_least(least: int) -> Callable[[str], int]:
     """Return the type of a flag whose value is an integer of at least ``least``."""
+    least = check_count("least", least, least=-MOST)
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -110,12 +135,16 @@ class Options:
     blocks: Path | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "own", MappingProxyType(dict(self.own)))
-        for name, value, least in (("reps", self.reps, 1), ("jobs", self.jobs, 1), ("seed", self.seed, 0)):
-            if name == "reps" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        object.__setattr__(self, "own", MappingProxyType(dict(check_mapping("own", self.own))))
+        check_kind("out", self.out, Path, "a Path")
+        if self.blocks is not None:
+            check_kind("blocks", self.blocks, Path, "a Path")
+        for name in ("quick", "fresh", "figures"):
+            check_flag(name, getattr(self, name))
+        if self.reps is not None:
+            check_count("reps", self.reps)
+        check_count("jobs", self.jobs)
+        check_count("seed", self.seed, least=0, most=_LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -134,6 +163,10 @@ class Local:
 
     scratch: Path
     own: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        check_kind("scratch", self.scratch, Path, "a Path")
+        check_mapping("own", self.own)
 
 
 @dataclass(frozen=True)
@@ -165,23 +198,35 @@ class Experiment:
     local: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ValueError(f"an experiment's name must be letters, digits, _ . or -, got {self.name!r}")
-        keys = [tuple(sorted((key, repr(value)) for key, value in s.items())) for s in self.settings]
+        if not re.fullmatch(r"[\w.-]+", check_text("name", self.name)):
+            raise ValueError(
+                f"an experiment's name must be letters, digits, _ . or -, got {shown(self.name)}"
+            )
+        check_callable("block", self.block)
+        check_flag("local", self.local)
+        for name in ("reps", "block_size"):
+            if not callable(getattr(self, name)):
+                check_count(name, getattr(self, name))
+        settings = [
+            check_mapping("settings", s)
+            for s in check_sequence("settings", self.settings, object, "mappings")
+        ]
+        keys = [tuple(sorted((key, repr(value)) for key, value in s.items())) for s in settings]
         if len(set(keys)) < len(keys):
-            raise ValueError(f"settings of experiment {self.name} must differ from each other")
+            raise ValueError(f"settings of experiment {shown(self.name)} must differ from each other")
 
     def replicates(self, setting: Setting, override: int | None = None) -> int:
         """Return the number of replicates of a setting; ``override`` leaves a single replicate alone."""
-        own = self.reps(setting) if callable(self.reps) else self.reps
-        return own if override is None or own == 1 else override
+        check_mapping("setting", setting)
+        own = check_count("reps", self.reps(setting)) if callable(self.reps) else self.reps
+        return own if override is None or own == 1 else check_count("override", override)
 
     def cuts(self, setting: Setting, override: int | None = None) -> list[range]:
         """Return the blocks of a setting as ranges of replicates."""
         reps = self.replicates(setting, override)
-        size = self.block_size(setting) if callable(self.block_size) else self.block_size
-        if reps < 1 or size < 1:
-            raise ValueError(f"reps and block_size of {self.name} must be at least 1, got {reps} and {size}")
+        size = self.block_size
+        if callable(size):
+            size = check_count("block_size", size(setting))
         return [range(start, min(start + size, reps)) for start in range(0, reps, size)]
 
 
@@ -191,6 +236,10 @@ class Cell:
 
     setting: Setting
     values: Values
+
+    def __post_init__(self) -> None:
+        check_mapping("setting", self.setting)
+        check_mapping("values", self.values)
 
 
 Results = Mapping[str, Sequence[Cell]]
@@ -214,6 +263,11 @@ class Report:
     claims: Sequence[Claim] = ()
     figures: Figures = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("rows", "claims"):
+            check_sequence(name, getattr(self, name), object, "items")
+        check_mapping("figures", self.figures)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -233,6 +287,13 @@ class Part:
     experiments: Callable[[Options], Sequence[Experiment]]
     report: Callable[[Results, Options], Report]
     draw: Callable[[Figures, Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        check_callable("experiments", self.experiments)
+        check_callable("report", self.report)
+        if self.draw is not None:
+            check_callable("draw", self.draw)
 
 
 @dataclass(frozen=True)
@@ -265,20 +326,30 @@ class Study:
     facts: Callable[[Options], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        check_text("name", self.name)
+        check_text("about", self.about)
+        check_sequence("parts", self.parts, Part, "Parts")
+        check_sequence("flags", self.flags, Flag, "Flags")
+        check_sequence("variants", self.variants, str, "strings")
+        for name in ("warm", "dry_run", "facts"):
+            if getattr(self, name) is not None:
+                check_callable(name, getattr(self, name))
         keys = [flag.key for flag in self.flags]
         if len(set(keys)) < len(keys):
-            raise ValueError(f"flags of a study must have distinct names, got {', '.join(keys)}")
+            raise ValueError(f"flags of a study must have distinct names, got {shown(keys)}")
         told = [flag for flag in self.flags if flag.default in flag.choices and _folders(flag.choices)]
         if strange := set(self.variants) - {flag.key for flag in told}:
             raise ValueError(
                 "variants must be keys of flags with a default among their choices, which can name folders, "
-                f"got {', '.join(sorted(strange))}"
+                f"got {shown(sorted(strange))}"
             )
 
     def variant_of(self, own: Mapping[str, Any]) -> str:
         """Return the name of the variant that flags choose; empty if the study has none."""
+        check_mapping("own", own)
         usual = {flag.key: flag.default for flag in self.flags}
-        chosen = [(key, own[key]) for key in self.variants]
+        choices = {flag.key: flag.choices for flag in self.flags}
+        chosen = [(key, check_choice(f"{key} in own", own.get(key), choices[key])) for key in self.variants]
         return "-".join(value for i, (key, value) in enumerate(chosen) if i == 0 or value != usual[key])
 
 
