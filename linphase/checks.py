@@ -82,13 +82,25 @@ def check_real(name: str, value: Any, ndim: int) -> Array:
     return array
 
 
+def check_columns(name: str, value: Any, ndim: int) -> Array:
+    """Return such an array whose columns are 0 or have an entry of at least 1e-45 in size.
+
+    Columns run along the last axis but one, or along the only one.
+    """
+    array = _check_ndim(name, value, ndim)
+    if ndim == 1:
+        _check_sizes(name, largest(array.reshape(1, -1, 1)), name)
+    else:
+        _check_sizes(name, largest(array.reshape(-1, *array.shape[-2:])), f"every column of {name}")
+    return array
+
+
 def check_data(X: ArrayLike, y: ArrayLike, ndim: int = 2) -> tuple[Array, Array]:
     """Return X (n, d) and y (n,), or for ``ndim=3`` X (m, n, d) and y (m, n), as float64 in C order.
 
     Their columns are 0, or have a largest entry between 1e-45 and 1e45.
     """
-    X, y = _check_ndim("X", X, ndim), _check_ndim("y", y, ndim - 1)
-    _check_sizes("X", largest(X.reshape(-1, *X.shape[-2:])), "every column of X")
+    X, y = check_columns("X", X, ndim), _check_ndim("y", y, ndim - 1)
     _check_sizes("y", largest(y.reshape(-1, y.shape[-1], 1)), "y")
     if X.shape[:-1] == y.shape:
         return X, y

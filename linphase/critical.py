@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from linphase import precision
 from linphase.certificate import Candidate, Judge
-from linphase.checks import Array, check_choice, check_data, check_positive, check_real
+from linphase.checks import Array, check_choice, check_data, check_positive, check_real, check_sequence
 from linphase.coordinates import Coordinates, direct, singular
 from linphase.newton import minimise
 from linphase.problem import AdversarialProblem
@@ -139,7 +139,7 @@ def find_all(
     """Return one `CriticalStrength` for each of ``criteria``, all from one Gram matrix."""
     X, y = check_data(X, y)
     known = _Known.checked(X.shape[1], theta0, noise, X_test, y_test)
-    for criterion in criteria:
+    for criterion in check_sequence("criteria", criteria, str, "names of criteria"):
         known.must_suffice(criterion, *X.shape)
     judge, worst = Judge(X, y), math.inf
     for fit in _fits(X, y):

@@ -12,9 +12,9 @@ from linphase.checks import (
     Array,
     broadcast,
     check_array,
+    check_columns,
     check_count,
     check_nonnegative,
-    check_real,
     check_rng,
 )
 
@@ -154,7 +154,7 @@ def fixed_design_std_norm(X: ArrayLike, noise: float = 1.0) -> float:
         If X is not a finite matrix, or noise is no number, negative or not finite.
     """
     noise = check_nonnegative("noise", noise)
-    X = check_real("X", X, 2, axis=-2)
+    X = check_columns("X", X, 2)
     s = np.linalg.svd(X, compute_uv=False)
     s = s[s > max(X.shape) * np.finfo(np.float64).eps * s[0]]
     return noise * math.sqrt((1 / s**2).sum())

@@ -17,6 +17,7 @@ from linphase.checks import (
     LARGEST,
     Array,
     check_between,
+    check_columns,
     check_count,
     check_mapping,
     check_number,
@@ -52,7 +53,7 @@ def _finite(x: ArrayLike, least: int, name: str = "x") -> Array:
     values = _sample(x, least, name)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has infinite values: count them as failures, or use median")
-    return check_real(name, values, 1, axis=0)
+    return check_columns(name, values, 1)
 
 
 def _check_estimates(name: str, estimates: Sequence[Estimate]) -> list[Estimate]:
