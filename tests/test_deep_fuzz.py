@@ -511,7 +511,7 @@ def said(error, names):
 def ending(error, arguments, replaced):
     """What is wrong with an exception, or None."""
     if "report" in replaced and callable(arguments["report"]):
-        return None  # a user's own code, which may raise anything
+        return None  # by a user's own code, which may raise anything
     text = f"{type(error).__name__}: {str(error)[:200]}"
     if isinstance(error, (deep.DivergenceError, FloatingPointError, FileNotFoundError)):
         wrong = said(error, replaced) if len(str(error)) > LONGEST or "\n" in str(error) else None

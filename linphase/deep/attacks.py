@@ -207,7 +207,8 @@ def fgm(
     bounds : pair of floats or None
         Box of valid inputs; None for data without one.
     mode : {"train", "eval", "frozen-bn"}
-        In which the network is attacked; its own modes return afterwards.
+        In which the network is attacked; its own modes return afterwards. In "train" batch norm takes the
+        spread of the batch, of two examples at least.
 
     Returns
     -------

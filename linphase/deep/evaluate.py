@@ -51,6 +51,11 @@ def evaluate(
         A stack scores all its members on them.
     eps : float or tensor (S,)
         0 needs no attack.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
     """
     model = check_network("model", model)
     axes = leading(model)

@@ -42,7 +42,8 @@ class Recipe:
     epochs : int
         Length of the schedule.
     batch_size : int or None
-        Examples a step; None for all of them.
+        Examples a step; None for all of them. Of a network with batch norm, which takes their spread, a step
+        has two at least: a single one that is left at the end joins the step before it.
     lr, momentum, weight_decay : float
         Stochastic gradient descent.
     milestones : tuple of float

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linphase.checks import check_path, shown
+from linphase.checks import shown
+from linphase.deep.checks import check_folder
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -157,9 +158,9 @@ def read(name: str, folder: str | Path | None, download: bool = False) -> tuple[
 
 def check_place(folder: Any, download: Any) -> tuple[Path | None, bool]:
     """Return where files lie, and whether to fetch those that are missing, which nothing but True says."""
-    if not isinstance(download, bool):
+    if not isinstance(download, bool):  # not even those of NumPy
         raise TypeError(f"download must be True or False, got {shown(download)}")
-    return None if folder is None else check_path("folder", folder), download
+    return check_folder("folder", folder), download
 
 
 def fetch(source: Source, folder: Path) -> None:

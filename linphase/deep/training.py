@@ -68,6 +68,8 @@ def train(
 
     Raises
     ------
+    ValueError, TypeError
+        For bad input.
     DivergenceError
         If a loss is not finite.
     CheckpointError
