@@ -40,7 +40,7 @@ def batch():
         (
             deep.mlp((6, 3)),
             ValueError,
-            r"model must take inputs of shape \(2, 5\) and torch.float32, it raises R",
+            r"model must take inputs such as x, here of shape \(2, 5\) and torch.float32, it raises R",
         ),
         (network().double(), ValueError, r"model must take inputs .* it raises RuntimeError: mat1 and mat2"),
         (network().to("meta"), ValueError, "model must have weights with data, got some on the device meta"),

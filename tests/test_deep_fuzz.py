@@ -69,6 +69,16 @@ NEVER = {
 }
 """No argument takes these."""
 
+WITHIN = {
+    "a list of NaN", "a list of huge integers", "a huge fraction", "10**400", "10**5000", "-10**5000",
+    "inputs with NaN", "inputs with infinity", "huge inputs", "complex64 inputs", "float8 inputs",
+    "inputs on meta", "sparse inputs", "labels on meta", "responses with NaN", "a network on meta",
+    "a lazy network", "a bare module", "a network that raises", "a network that returns a dict",
+    "a factory of a network on meta", "a factory of a network that raises", "bounds with NaN",
+    "a negative tensor", "a tensor on meta", "three bounds", "bounds that fall", "a class of networks",
+}  # fmt: skip
+"""Nor these of the pools below."""
+
 ANYTHING = NEVER | {
     "None": lambda: None,
     "a string": lambda: "abc",
@@ -303,6 +313,7 @@ OTHERS = {
     "three bounds": lambda: (0.0, 0.5, 1.0),
     "open bounds": lambda: (0.0, float("inf")),
     "huge bounds": lambda: (0, 10**400),
+    "large bounds": lambda: (-1e300, 1e300),
 }
 
 POOLS = {
@@ -539,7 +550,7 @@ def verdict(name, arguments, replaced):
             return wrong
         same = all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
         return None if same else "work before the check"
-    taken = set(replaced.values()) & NEVER.keys()
+    taken = set(replaced.values()) & (NEVER.keys() | WITHIN)
     return f"{', '.join(taken)} taken" if taken else None
 
 

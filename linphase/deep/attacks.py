@@ -22,10 +22,11 @@ from linphase.deep.checks import (
     check_batch,
     check_bounds,
     check_generator,
+    check_network,
     check_strength,
     settle,
 )
-from linphase.deep.fit import check_fit, check_network
+from linphase.deep.fit import check_fit
 from linphase.deep.losses import LOSSES, Loss, find_loss
 from linphase.deep.modes import MODES, mode_of, without_weights
 from linphase.deep.stack import leading

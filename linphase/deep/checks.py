@@ -1,7 +1,7 @@
 """Checks of what belongs to networks: strengths, bounds, seeds, tensors, devices.
 
 As in `linphase.checks`, each returns what the code works with or raises one sentence that names the argument.
-Checks of the networks themselves stand in `linphase.deep.fit`.
+Whether a network fits the data is checked in `linphase.deep.fit`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from linphase.checks import (
     check_amount,
@@ -97,6 +98,14 @@ def check_eps(eps: Any, axes: torch.Size) -> float | Tensor:
     return strengths.detach()
 
 
+def check_size(name: str, value: Any) -> float:
+    """Return a number that is not too large in size."""
+    number = check_number(name, value)
+    if abs(number) > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST:g} in size, got {shown(value)}")
+    return number
+
+
 def check_bounds(bounds: Any, open_ends: bool = False) -> Bounds:
     """Return an interval or None."""
     if bounds is None:
@@ -110,7 +119,7 @@ def check_bounds(bounds: Any, open_ends: bool = False) -> Bounds:
     low, high = (
         end
         if open_ends and isinstance(end, float) and math.isinf(end)
-        else check_number("every entry of bounds", end)
+        else check_size("every entry of bounds", end)
         for end in ends
     )
     if not low < high:
@@ -120,13 +129,9 @@ def check_bounds(bounds: Any, open_ends: bool = False) -> Bounds:
 
 def check_constants(name: str, values: Any) -> tuple[float, ...]:
     """Return the means by which inputs are normalised."""
-    found = []
-    for value in check_sequence(name, values, "numbers"):
-        number = check_number(f"every entry of {name}", value)
-        if abs(number) > LARGEST:
-            raise ValueError(f"every entry of {name} must be at most {LARGEST:g} in size, got {shown(value)}")
-        found.append(number)
-    return tuple(found)
+    return tuple(
+        check_size(f"every entry of {name}", value) for value in check_sequence(name, values, "numbers")
+    )
 
 
 def check_spreads(name: str, values: Any) -> tuple[float, ...]:
@@ -218,6 +223,17 @@ def check_batch(x: Any, y: Any, bounds: Bounds) -> Tensor:
     if inputs.device != labels.device:
         raise ValueError(f"y must lie on the device of x, {inputs.device}, got {labels.device}")
     return inputs
+
+
+def check_network(name: str, model: Any) -> nn.Module:
+    """Return a network whose weights exist."""
+    network: nn.Module = check_kind(name, model, nn.Module, "a network (Module)")
+    for value in [*network.parameters(), *network.buffers()]:
+        if is_lazy(value):
+            raise ValueError(f"{name} must be initialised, it has a lazy layer: run it on a batch first")
+        if value.is_meta:
+            raise ValueError(f"{name} must have weights with data, got some on the device meta")
+    return network
 
 
 def check_generator(generator: Any, x: Tensor) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from linphase.checks import check_callable, check_kind, shown
 from linphase.deep.attacks import Attack, Forward
 from linphase.deep.batches import fewest, sizes
-from linphase.deep.checks import Bounds, check_batch, check_bounds, check_eps, check_seed
+from linphase.deep.checks import Bounds, check_batch, check_bounds, check_eps, check_network, check_seed
 from linphase.deep.distributed import share, total
-from linphase.deep.fit import check_batch_size, check_fit, check_network
+from linphase.deep.fit import check_batch_size, check_fit
 from linphase.deep.losses import LOSSES, Loss
 from linphase.deep.modes import mode_of
 from linphase.deep.stack import leading

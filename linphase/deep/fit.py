@@ -8,24 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from linphase.checks import check_count, check_kind, shown
+from linphase.checks import check_count, shown
 from linphase.deep.batches import fewest
-from linphase.deep.checks import FLOATS, check_reals
+from linphase.deep.checks import FLOATS, check_network, check_reals
 from linphase.deep.modes import mode_of, without_weights
 from linphase.deep.stack import Stack
-
-
-def check_network(name: str, model: Any) -> nn.Module:
-    """Return a network whose weights exist."""
-    network: nn.Module = check_kind(name, model, nn.Module, "a network (Module)")
-    for value in [*network.parameters(), *network.buffers()]:
-        if is_lazy(value):
-            raise ValueError(f"{name} must be initialised, it has a lazy layer: run it on a batch first")
-        if value.is_meta:
-            raise ValueError(f"{name} must have weights with data, got some on the device meta")
-    return network
 
 
 def check_single(name: str, model: Any) -> nn.Module:
@@ -124,7 +112,6 @@ def _tried(
 ) -> Tensor:
     """The output for a few inputs, which is a real tensor with the gradient that is asked for."""
     run, name = (model, name) if forward is None else (forward, "forward")
-    taken = f"{tuple(inputs.shape)} and {inputs.dtype}"
     try:
         with mode_of(model, "eval"), torch.set_grad_enabled(gradient is not None):
             if gradient == "inputs":
@@ -136,7 +123,8 @@ def _tried(
         said = " ".join(str(error).split())
         said = said if len(said) <= 200 else f"{said[:197]}..."
         raise ValueError(
-            f"{name} must take inputs of shape {taken}, it raises {type(error).__name__}: {said}"
+            f"{name} must take inputs such as x, here of shape {tuple(inputs.shape)} and {inputs.dtype}, "
+            f"it raises {type(error).__name__}: {said}"
         ) from error
     if not isinstance(output, Tensor):
         raise TypeError(f"{name} must return a tensor, got {type(output).__name__}")

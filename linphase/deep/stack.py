@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from linphase.checks import check_count, check_kind
+from linphase.checks import check_count
+from linphase.deep.checks import check_network
 from linphase.deep.models import Normalise
 
 POINTWISE = (nn.ReLU, nn.Tanh)
@@ -45,7 +46,7 @@ class Stack(nn.Module):
 
     def __init__(self, model: nn.Module, members: int) -> None:
         super().__init__()
-        check_kind("model", model, nn.Module, "a network (Module)")
+        model = check_network("model", model)
         if isinstance(model, Stack):
             raise TypeError("model must be a single network, got a Stack")
         members = check_count("members", members, most=MOST)

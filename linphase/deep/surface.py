@@ -13,10 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from linphase.checks import check_callable, check_count
 from linphase.deep.attacks import Forward
 from linphase.deep.batches import fewest, sizes
-from linphase.deep.checks import check_inputs
+from linphase.deep.checks import check_inputs, check_network
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
-from linphase.deep.fit import check_batch_size, check_fit, check_network, check_runs, check_trained
+from linphase.deep.fit import check_batch_size, check_fit, check_runs, check_trained
 from linphase.deep.recipe import Recipe
 
 Weights = Mapping[str, Tensor]

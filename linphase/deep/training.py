@@ -17,10 +17,10 @@ from linphase.deep import checkpoints, distributed
 from linphase.deep.alignment import misalignment
 from linphase.deep.augment import augment
 from linphase.deep.batches import fewest, sizes
-from linphase.deep.checks import check_eps, check_file, check_seed
+from linphase.deep.checks import check_eps, check_file, check_network, check_seed
 from linphase.deep.data import Data
 from linphase.deep.evaluate import Score, generator_on, hits, score, spread
-from linphase.deep.fit import check_batch_size, check_fit, check_network, check_trainable
+from linphase.deep.fit import check_batch_size, check_fit, check_trainable
 from linphase.deep.graphs import Replayed
 from linphase.deep.history import COLUMNS, History
 from linphase.deep.recipe import Recipe
