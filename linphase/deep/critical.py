@@ -100,8 +100,9 @@ def critical_strength(
         raise ValueError(f"seeds must be one where a trained model is given, got {shown(seeds)}")
     if trained is not None and method == "scratch":
         raise ValueError("trained must be None for method 'scratch', which trains its own models")
-    searches = [
-        Search(
+    runs = []
+    for seed in seeds:
+        search = Search(
             model_factory,
             data,
             recipe,
@@ -112,10 +113,6 @@ def critical_strength(
             checkpoints=None if folder is None else folder / f"seed-{seed}",
             report=report,
         )
-        for seed in seeds
-    ]
-    runs = []
-    for search in searches:
         if method == "scratch":
             runs.append(search.scratch(grid, refine, side_by_side))
         else:

@@ -96,7 +96,7 @@ class Search:
         self.report = None if report is None else check_callable("report", report)
         self.target = None if target is None else check_amount("target", target, LARGEST)
         if not recipe.monitor and (train_loss == "evaluated" or (trained is None and target is None)):
-            raise ValueError("recipe must have monitor=True: R is the test loss of the clean model it trains")
+            raise ValueError("recipe must have monitor=True: R and the evaluated loss are scores of its runs")
         self._near: dict[int, tuple[CriticalStrength, ...]] = {}
 
     def scratch(
@@ -136,7 +136,7 @@ class Search:
                 if 0 < left <= found < np.inf:
                     break
                 eps = eps * stride if found == np.inf else eps / stride
-                if eps * factors[-1] > STRONGEST:  # no loss of attacks rises there that has not before
+                if eps * factors[-1] > STRONGEST:  # where the arithmetic of attacks ends
                     break
                 stride = stride if side_by_side else stride**2
         for _ in range(refine):

@@ -146,6 +146,10 @@ class _Run:
         ):
             check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss, "model", gradient, mode)
         self.least = fewest(model, "train", distributed.world())
+        if data.n < self.least:
+            raise ValueError(
+                f"data must have at least {self.least} training examples for batch norm, got {data.n}"
+            )
         if recipe.batch_size is not None:
             check_batch_size("recipe.batch_size", recipe.batch_size, self.least)
         check_batch_size("recipe.test_batch_size", recipe.test_batch_size, fewest(model, "eval"))
