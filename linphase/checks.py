@@ -7,6 +7,7 @@ wrong kind, a ``ValueError`` for one outside its range. A check comes before any
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar, cast
 
@@ -226,6 +227,49 @@ def check_sequence(name: str, value: Any, kind: type[T], what: str) -> list[T]:
 def check_rng(rng: Any) -> np.random.Generator:
     """Return a NumPy generator."""
     return check_kind("rng", rng, np.random.Generator, "a numpy Generator, as stream() returns")
+
+
+def check_amount(name: str, value: Any, most: float) -> float:
+    """Return a number above 0 and at most ``most``."""
+    number = check_positive(name, value)
+    if number > most:
+        raise ValueError(f"{name} must be at most {most:g}, got {shown(value)}")
+    return number
+
+
+def check_callable(name: str, value: T) -> T:
+    """Return a function, or whatever else can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {shown(value)}")
+    return value
+
+
+def check_sequence(name: str, values: Any, what: str) -> list[Any]:
+    """Return the entries of a nonempty list, tuple, range or array of one dimension."""
+    listed = values
+    if getattr(values, "ndim", None) == 1 and hasattr(values, "tolist"):
+        try:
+            listed = values.tolist()
+        except Exception:  # a tensor without data has no entries
+            listed = None
+    if not isinstance(listed, (list, tuple, range)):
+        raise TypeError(f"{name} must be a nonempty sequence of {what}, got {shown(values)}")
+    if not len(listed):
+        raise ValueError(f"{name} must be a nonempty sequence of {what}, got {shown(values)}")
+    return list(listed)
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return the path that a string or a path names."""
+    if not isinstance(value, (str, Path)):
+        raise TypeError(f"{name} must be a path, got {shown(value)}")
+    try:
+        Path(value).exists()
+    except (OSError, ValueError):  # too long, or with a character that no path has
+        raise ValueError(f"{name} must be a path that can exist here, got {shown(value)}") from None
+    if not str(value) or "\0" in str(value):
+        raise ValueError(f"{name} must be a path that can exist here, got {shown(value)}")
+    return Path(value)
 
 
 def check_steps(step: ArrayLike, n_steps: int) -> Array:

@@ -110,6 +110,7 @@ def critical_strength_batch(
     The other arguments are common to all, and as in `critical_strength`.
     """
     X, y = check_data(X, y, ndim=3)
+    check_choice("criterion", criterion, CRITERIA)
     found = [find(*data, theta0, noise, X_test, y_test, criterion) for data in zip(X, y, strict=True)]
     return np.array([strength.eps for strength in found])
 
@@ -123,7 +124,8 @@ def find(
     y_test: ArrayLike | None = None,
     criterion: str = "loss",
 ) -> CriticalStrength:
-    """Return `critical_strength` with the number of solves and their worst gap."""
+    """Return `critical_strength` with the number of solves and the gap at the root."""
+    check_choice("criterion", criterion, CRITERIA)
     return find_all(X, y, theta0, noise, X_test, y_test, (criterion,))[0]
 
 

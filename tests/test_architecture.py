@@ -23,7 +23,7 @@ LAYERS = [
     {"deep"},
     {"__init__", "__main__"},
 ]
-DEEP_USES = {"streams", "problem", "critical", "estimates", "evidence", "study", "deep"}
+DEEP_USES = {"checks", "streams", "problem", "critical", "estimates", "evidence", "study", "deep"}
 
 
 def imports(path):

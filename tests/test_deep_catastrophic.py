@@ -238,23 +238,25 @@ def test_the_penalty_aligns(data):
 def test_bad_input_has_its_sentence(data):
     call = partial(deep.catastrophic_overfitting, partial(deep.mlp, (4, 8, 2)), data, RECIPE)
     regression = deep.Data("r", data.x, data.y.float(), data.x_test, data.y_test.float(), classes=None)
+    factory = partial(deep.mlp, (4, 8, 2))
     cases = [
-        (partial(call, []), ValueError, r"eps must be rising strengths above 0, got \[\]"),
+        (partial(call, []), ValueError,
+         r"eps must be a nonempty sequence of rising strengths above 0, got \[\]"),
         (partial(call, [0.2, 0.1]), ValueError, r"eps must be rising strengths above 0, got \[0.2, 0.1\]"),
         (partial(call, [0.0, 0.1]), ValueError, "eps must be rising strengths above 0"),
-        (partial(call, [0.1], ()), ValueError, "seeds must not be empty"),
+        (partial(call, [0.1], ()), ValueError, r"seeds must be a nonempty sequence of integers, got \(\)"),
         (partial(RECIPE.but, align=-1), ValueError, "align must be finite and at least 0, got -1"),
         (partial(deep.train, deep.Stack(deep.mlp((4, 2)), 2), data, RECIPE.but(align=1.0), 0.1), ValueError,
          "recipe.align must be 0 for a stack, got 1.0"),
-        (partial(call, [0.1], share=1.0), ValueError, "share must lie strictly between 0 and 1, got 1.0"),
+        (partial(call, [0.1], share=1.0), ValueError, "share must be strictly between 0 and 1, got 1.0"),
         (partial(deep.catastrophic_overfitting, partial(deep.mlp, (4, 8, 2)), data, RECIPE.but(align=0.2),
                  [0.1], side_by_side=True), ValueError, "side_by_side must be False where recipe.align > 0"),
         (partial(call, [0.1], judged_examples=0), ValueError, "judged_examples must be at least 1, got 0"),
         (partial(deep.catastrophic_overfitting, "mlp", data, RECIPE, [0.1]), TypeError,
-         "model_factory must be callable, got 'mlp'"),
-        (partial(deep.catastrophic_overfitting, deep.mlp, regression, RECIPE, [0.1]), ValueError,
+         "model_factory must be a function without arguments .*, got 'mlp'"),
+        (partial(deep.catastrophic_overfitting, factory, regression, RECIPE, [0.1]), ValueError,
          "data must have classes"),
-        (partial(deep.catastrophic_overfitting, deep.mlp, data, RECIPE.but(loss="mart"), [0.1]), ValueError,
+        (partial(deep.catastrophic_overfitting, factory, data, RECIPE.but(loss="mart"), [0.1]), ValueError,
          "recipe.loss must be cross-entropy, got 'mart'"),
     ]  # fmt: skip
     for wrong, kind, sentence in cases:

@@ -189,19 +189,19 @@ def test_the_cost_of_a_method_holds_all_it_used():
         (
             {"method": "guess"},
             ValueError,
-            "method must be one of scratch, finetune, attack-only, got 'guess'",
+            "method must be one of 'scratch', 'finetune', 'attack-only', got 'guess'",
         ),
-        ({"seeds": ()}, ValueError, r"seeds must be a sequence of integers, got \(\)"),
-        ({"seeds": 3}, ValueError, "seeds must be a sequence of integers, got 3"),
-        ({"seeds": ("a",)}, TypeError, "seed must be an integer, got 'a'"),
+        ({"seeds": ()}, ValueError, r"seeds must be a nonempty sequence of integers, got \(\)"),
+        ({"seeds": 3}, TypeError, "seeds must be a nonempty sequence of integers, got 3"),
+        ({"seeds": ("a",)}, TypeError, "every entry of seeds must be an integer, got 'a'"),
         (
             {"grid": (0.2, 0.1)},
             ValueError,
-            r"grid must be rising strengths above 0 and finite, got \[0.2, 0.1\]",
+            r"grid must be rising strengths above 0, got \(0.2, 0.1\)",
         ),
-        ({"grid": (0.1, np.inf)}, ValueError, "grid must be rising strengths above 0 and finite"),
+        ({"grid": (0.1, np.inf)}, ValueError, "every entry of grid must be finite and at least 0, got inf"),
         ({"grid": (0.0, 0.1)}, ValueError, "grid must be rising strengths above 0"),
-        ({"grid": ()}, ValueError, "grid must be rising strengths above 0"),
+        ({"grid": ()}, ValueError, "grid must be a nonempty sequence of rising strengths above 0"),
         (
             {
                 "model_factory": lambda: nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3)),
@@ -211,9 +211,13 @@ def test_the_cost_of_a_method_holds_all_it_used():
             "model must have no batch norm to be stacked",
         ),
         ({"refine": -1}, ValueError, "refine must be at least 0, got -1"),
-        ({"train_loss": "mean"}, ValueError, "train_loss must be one of running, evaluated, got 'mean'"),
+        ({"train_loss": "mean"}, ValueError, "train_loss must be one of 'running', 'evaluated', got 'mean'"),
         ({"tolerance": 0}, ValueError, "tolerance must be positive and finite, got 0"),
-        ({"model_factory": 3}, TypeError, "model_factory must be callable, got 3"),
+        (
+            {"model_factory": 3},
+            TypeError,
+            "model_factory must be a function without arguments .*, got 3",
+        ),
         ({"trained": nn.Linear(5, 3)}, ValueError, "trained must be None for method 'scratch'"),
         (
             {"trained": nn.Linear(5, 3), "seeds": (0, 1), "method": "finetune"},
@@ -223,7 +227,7 @@ def test_the_cost_of_a_method_holds_all_it_used():
         (
             {"trained": nn.Linear(5, 2), "method": "finetune"},
             ValueError,
-            r"y must lie in the model's classes 0..1, got labels in 0..2",
+            r"y must lie in 0..1, the classes of trained, got labels in 0..2",
         ),
         ({"recipe": SMALL.but(select="last", monitor=False)}, ValueError, "recipe must have monitor=True"),
     ],

@@ -49,6 +49,7 @@ def assert_close(a, b, rtol):
         {"align": 0.2},
         {"attack": Attack("l2", steps=2, restarts=2)},
         {"channels_last": True, "eps_warmup": 1},
+        {"batch_size": 71},  # one example is left, and joins them
     ],
 )
 def test_recorded_steps_give_the_numbers_of_plain_ones(eps, changes):

@@ -150,9 +150,9 @@ def test_a_few_examples_say_where_fine_tuning_starts():
         ({"follow": 1}, "follow must be True or False, got 1"),
         ({"control": (1.0,)}, r"control must be True or False, got \(1.0,\)"),
         ({"lr": -1.0}, "lr must be positive"),
-        ({"strengths": ()}, r"strengths must be positive numbers, got \(\)"),
-        ({"strengths": (0.0,)}, r"strengths must be positive numbers, got \(0.0,\)"),
-        ({"strengths": (np.inf,)}, r"strengths must be positive numbers, got \(inf,\)"),
+        ({"strengths": ()}, r"strengths must be a nonempty sequence of positive numbers, got \(\)"),
+        ({"strengths": (0.0,)}, "every entry of strengths must be positive and finite, got 0.0"),
+        ({"strengths": (np.inf,)}, "every entry of strengths must be positive and finite, got inf"),
     ],
 )
 def test_bad_tuning_has_its_sentence(arguments, sentence):

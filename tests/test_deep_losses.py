@@ -170,6 +170,6 @@ def test_divergence_is_of_its_first_argument_from_its_second():
 
 def test_an_unknown_loss_has_its_sentence():
     with pytest.raises(
-        ValueError, match="loss must be one of cross-entropy, squared, trades, mart, got 'kl'"
+        ValueError, match="loss must be one of 'cross-entropy', 'squared', 'trades', 'mart', got 'kl'"
     ):
         find_loss("kl")

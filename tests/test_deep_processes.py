@@ -36,7 +36,10 @@ assert distributed.world() == 1
 
 
 def distributed_cases():
-    """Name, model, ε and recipe: uneven shares, a batch of one, restarts, pairs of forwards, a stack."""
+    """Name, model, ε and recipe: uneven shares, a batch of one, restarts, pairs of forwards, a stack.
+
+    With batch norm each process has two examples at least of every batch.
+    """
     plain = RECIPE.but(precision="float64", epochs=3, lr=0.3)
     last = Attack("l2", 2, restarts=2)
     return {
@@ -46,6 +49,7 @@ def distributed_cases():
         "clean": (network(activation="tanh"), 0.0, plain),
         "aligned": (network(activation="tanh"), 0.1, plain.but(batch_size=7, align=0.5)),
         "norm": (normed(), 0.1, plain.but(epochs=1)),
+        "rest": (normed(), 0.1, plain.but(epochs=1, batch_size=7)),
     }
 
 
@@ -85,7 +89,7 @@ def test_two_processes_train_as_one(tmp_path):
         assert first["loss"] == second["loss"]
         for key, value in first["weights"].items():
             torch.testing.assert_close(value, second["weights"][key], rtol=1e-12, atol=1e-12)
-        if name == "norm":  # its batches are those of each process
+        if name in ("norm", "rest"):  # their batches are those of each process
             continue
         history = train(model, blobs(50), recipe, eps)
         np.testing.assert_allclose(first["loss"], history.test_loss, rtol=1e-7)

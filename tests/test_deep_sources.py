@@ -148,8 +148,24 @@ class TestLoad:
         assert_holds(load("svhn", tmp_path), arrays)
 
     def test_unknown_name(self):
-        with pytest.raises(ValueError, match=r"name must be one of digits, mnist, .*, svhn, got 'imagenet'"):
+        with pytest.raises(
+            ValueError, match=r"name must be one of 'digits', 'mnist', .*, 'svhn', got 'imagenet'"
+        ):
             load("imagenet", "x")
+
+    @pytest.mark.parametrize("name", ["digits", "mnist"])
+    @pytest.mark.parametrize("download", [1, 0, None, "no", "False", np.True_, torch.tensor(True), [True]])
+    def test_nothing_but_true_goes_to_the_network(self, name, download, tmp_path, monkeypatch):
+        def fetch(*_):
+            raise AssertionError("to the network")
+
+        monkeypatch.setattr(sources, "fetch", fetch)
+        with pytest.raises(TypeError, match="download must be True or False, got "):
+            load(name, tmp_path, download=download)
+        with pytest.raises(TypeError, match="download must be True or False, got "):
+            sources.read("mnist", tmp_path, download)
+        with pytest.raises(AssertionError, match="to the network"):
+            load("mnist", tmp_path, download=True)
 
     @pytest.mark.parametrize("download", [False, True])
     def test_no_folder(self, download):

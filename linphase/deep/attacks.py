@@ -15,20 +15,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from linphase.checks import check_amount, check_choice, check_count, check_flag
 from linphase.deep.checks import (
+    STRONGEST,
     Bounds,
     check_batch,
-    check_count,
-    check_eps,
-    check_fit,
-    check_norm,
-    check_positive,
+    check_bounds,
+    check_generator,
+    check_network,
+    check_strength,
+    settle,
 )
+from linphase.deep.fit import check_fit
 from linphase.deep.losses import LOSSES, Loss, find_loss
-from linphase.deep.modes import check_mode, mode_of, without_weights
+from linphase.deep.modes import MODES, mode_of, without_weights
+from linphase.deep.stack import leading
 
 Forward = Callable[[Tensor], Tensor]
 
+NORMS = ("linf", "l2")
+MOST_STEPS, MOST_RESTARTS = 10**6, 10**4
+LONGEST = 1e6
+"""Steps are at most this long, in units of ε."""
 TRADES_START = 1e-3
 """Standard deviation of the start of TRADES, which never is the example: there its objective is flat."""
 
@@ -61,14 +69,19 @@ class Attack:
     mode: str = "train"
 
     def __post_init__(self) -> None:
-        check_norm(self.norm)
-        check_count("steps", self.steps)
-        check_positive("step", self.step)
-        check_count("restarts", self.restarts)
-        check_mode(self.mode)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("mode", self.mode, MODES)
+        settle(
+            self,
+            steps=check_count("steps", self.steps, most=MOST_STEPS),
+            step=check_amount("step", self.step, LONGEST),
+            random_start=check_flag("random_start", self.random_start),
+            restarts=check_count("restarts", self.restarts, most=MOST_RESTARTS),
+        )
 
     def describe(self, eps: float) -> str:
         """Say the attack with its step resolved."""
+        eps = check_strength("eps", eps)
         start = "random start" if self.random_start else "zero start"
         restarts = f", {self.restarts} restarts" if self.restarts > 1 else ""
         ball = {"linf": "L∞", "l2": "L2"}[self.norm]
@@ -195,7 +208,8 @@ def fgm(
     bounds : pair of floats or None
         Box of valid inputs; None for data without one.
     mode : {"train", "eval", "frozen-bn"}
-        In which the network is attacked; its own modes return afterwards.
+        In which the network is attacked; its own modes return afterwards. In "train" batch norm takes the
+        spread of the batch, of two examples at least.
 
     Returns
     -------
@@ -209,7 +223,6 @@ def fgm(
     FloatingPointError
         If the network's gradient is not finite.
     """
-    _check_number(eps)
     plan = Attack(norm, 1, 1.0, random_start=False, mode=mode)
     return _checked(plan, model, x, y, eps, loss, bounds, None)
 
@@ -244,10 +257,11 @@ def pgd(
 
     The others, what is returned and what is raised are those of `fgm`.
     """
-    _check_number(eps)
+    step, eps = 0.25, check_strength("eps", eps)
     if step_size is not None:
-        check_positive("step_size", step_size)
-    step = 0.25 if step_size is None or eps == 0 else step_size / eps
+        most = LONGEST * eps if eps else STRONGEST
+        step_size = check_amount("step_size", step_size, most)
+        step = step_size / eps if eps else step
     plan = Attack(norm, steps, step, random_start, restarts, mode)
     return _checked(plan, model, x, y, eps, loss, bounds, generator)
 
@@ -262,8 +276,13 @@ def _checked(
     bounds: Bounds,
     generator: torch.Generator | None,
 ) -> Tensor:
-    check_batch(x, y, bounds)
-    check_fit(model, x, y, find_loss(loss).name)
+    eps, bounds = check_strength("eps", eps), check_bounds(bounds, open_ends=True)
+    check_network("model", model)
+    x = check_batch(x, y, bounds)
+    if (axes := leading(model)) and y.shape[:-1] != axes:
+        raise ValueError(f"y must have shape ({axes[0]}, n) where model is a Stack, got {tuple(y.shape)}")
+    check_generator(generator, x)
+    check_fit(model, x, y, find_loss(loss).name, gradient="inputs", mode=plan.mode)
     z = plan.run(model, x, y, eps, find_loss(loss), bounds, generator)
     if not z.isfinite().all():
         raise FloatingPointError(f"the gradient of the {loss} loss for the inputs is not finite")
@@ -273,12 +292,6 @@ def _checked(
     if (excess > rounding).any():
         raise FloatingPointError(f"the attack left its ball of radius {eps} by {excess.max().item():.3g}")
     return z
-
-
-def _check_number(eps: Any) -> None:
-    if isinstance(eps, Tensor):
-        raise TypeError("eps must be a number, got a tensor; Attack.run takes one ε for each network")
-    check_eps(eps)
 
 
 def _size(change: Tensor, y: Tensor, norm: str) -> Tensor:

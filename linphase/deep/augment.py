@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from linphase.checks import shown
+
 KINDS = ("crop-flip", "crop-flip-rotate")
 PAD = 4
 DEGREES = 15.0
@@ -46,8 +48,8 @@ def check_kind(kind: Any, x: Tensor) -> None:
     """Raise unless ``kind`` is known and fits inputs ``x``."""
     if kind is None:
         return
-    if kind not in KINDS:
-        raise ValueError(f"augment must be one of {', '.join(KINDS)} or None, got {kind!r}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"augment must be one of {', '.join(KINDS)} or None, got {shown(kind)}")
     if x.ndim != 4 or min(x.shape[2:]) <= PAD:
         raise ValueError(
             f"augment must be None unless inputs are images (n, channels, height, width) of more than {PAD} "

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from linphase.checks import check_between, check_callable, check_count, check_flag, check_kind
 from linphase.deep.attacks import Attack
-from linphase.deep.checks import check_count
+from linphase.deep.checks import check_folder, check_seeds, check_strengths
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
+from linphase.deep.fit import check_factory
 from linphase.deep.recipe import Recipe
 from linphase.deep.search import Report, build
 from linphase.deep.stack import Stack
@@ -138,9 +139,11 @@ def catastrophic_overfitting(
     DivergenceError
         If a training run diverges.
     """
-    _check(model_factory, data, recipe, eps, seeds, share, side_by_side)
-    check_count("judged_examples", judged_examples)
-    check_count("detector_examples", detector_examples)
+    _check(model_factory, data, recipe, judge, side_by_side, report)
+    eps, seeds = check_strengths("eps", eps), check_seeds(seeds)
+    judged_examples = check_count("judged_examples", judged_examples)
+    detector_examples = check_count("detector_examples", detector_examples)
+    share, root = check_between("share", share), check_folder("checkpoints", checkpoints)
     attack = recipe.attack
     recipe = recipe.but(
         test_attack=replace(DETECTOR, norm=attack.norm),
@@ -149,13 +152,13 @@ def catastrophic_overfitting(
         select="last",
         monitor=True,
     )
-    judge = judge or replace(JUDGE, norm=attack.norm)
+    judge = replace(JUDGE, norm=attack.norm) if judge is None else judge
     few = data.to(data.x.device, recipe.dtype)
     x, y = few.x_test[:judged_examples], few.y_test[:judged_examples]
     trials: list[dict[str, Any]] = []
     for seed in seeds:
-        folder = None if checkpoints is None else Path(checkpoints) / f"seed-{seed}"
-        for group in [list(eps)] if side_by_side else [[value] for value in eps]:
+        folder = None if root is None else root / f"seed-{seed}"
+        for group in [eps] if side_by_side else [[value] for value in eps]:
             strength = torch.tensor(group) if side_by_side else group[0]
             model = build(model_factory, seed).to(data.x.device)
             if side_by_side:
@@ -218,26 +221,17 @@ def _learned(accuracy: Floats, classes: int) -> NDArray[np.bool_]:
     return np.asarray(accuracy >= min(2 / classes, (1 + 1 / classes) / 2))
 
 
-def _check(
-    model_factory: Any,
-    data: Data,
-    recipe: Recipe,
-    eps: Any,
-    seeds: Any,
-    share: Any,
-    side_by_side: bool,
-) -> None:
-    if not callable(model_factory):
-        raise TypeError(f"model_factory must be callable, got {model_factory!r}")
+def _check(model_factory: Any, data: Any, recipe: Any, judge: Any, side_by_side: Any, report: Any) -> None:
+    check_factory(model_factory)
+    check_kind("data", data, Data, "a Data")
+    check_kind("recipe", recipe, Recipe, "a Recipe")
+    if judge is not None:
+        check_kind("judge", judge, Attack, "an Attack or None")
+    if report is not None:
+        check_callable("report", report)
     if data.classes is None:
         raise ValueError("data must have classes: there is no accuracy in regression")
     if recipe.loss in ("trades", "mart"):
         raise ValueError(f"recipe.loss must be cross-entropy, got {recipe.loss!r}")
-    if not len(eps) or not (eps[0] > 0 and all(a < b for a, b in pairwise(eps)) and np.isfinite(eps[-1])):
-        raise ValueError(f"eps must be rising strengths above 0, got {list(eps)}")
-    if not len(seeds):
-        raise ValueError("seeds must not be empty")
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie strictly between 0 and 1, got {share}")
-    if recipe.align and side_by_side:
+    if check_flag("side_by_side", side_by_side) and recipe.align:
         raise ValueError("side_by_side must be False where recipe.align > 0: the penalty is of one network")

@@ -14,17 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from linphase.checks import check_callable, check_count, check_kind
 from linphase.deep import checkpoints
 from linphase.deep.attacks import Forward
 from linphase.deep.augment import augment
-from linphase.deep.checks import check_count, check_eps
+from linphase.deep.batches import fewest, sizes
+from linphase.deep.checks import check_file, check_seed, check_strength
 from linphase.deep.curve import Curve
 from linphase.deep.data import Data
 from linphase.deep.evaluate import generator_on
+from linphase.deep.fit import check_batch_size, check_trainable
 from linphase.deep.recipe import Recipe
 from linphase.deep.surface import Surface, batch_norms, check_alike, under_precision
 from linphase.deep.training import DivergenceError
 from linphase.streams import stream
+
+MOST_POINTS = 10**4
 
 
 @dataclass(frozen=True)
@@ -128,13 +133,20 @@ def mode_connectivity(
     CheckpointError
         If the checkpoint is of another run.
     """
-    for name, network in (("first", first), ("last", last)):
-        if not isinstance(network, nn.Module):
-            raise TypeError(f"{name} must be a trained network (Module), got {type(network).__name__}")
     check_alike(first=first, last=last)
-    check_count("bends", bends)
-    check_count("points", points, 3)
-    check_eps(eps)
+    check_trainable("first", first)
+    check_kind("data", data, Data, "a Data")
+    check_kind("recipe", recipe, Recipe, "a Recipe")
+    bends, points = check_count("bends", bends), check_count("points", points, 3, MOST_POINTS)
+    eps, seed, path = (
+        check_strength("eps", eps),
+        check_seed("seed", seed),
+        check_file("checkpoint", checkpoint),
+    )
+    if report is not None:
+        check_callable("report", report)
+    if recipe.batch_size is not None:
+        check_batch_size("recipe.batch_size", recipe.batch_size, fewest(first))
     if eps and recipe.attack.mode != "train" and any(True for _ in batch_norms(first)):
         raise ValueError(
             "recipe.attack.mode must be train where networks have batch norm, as the statistics kept in the "
@@ -144,7 +156,6 @@ def mode_connectivity(
     first, last = (copy.deepcopy(network).to(device, recipe.dtype) for network in (first, last))
     surface = Surface(first, data, recipe, eps, examples, seed)
     run = _Run(Curve(first, last, kind, bends), data, recipe, eps, seed)
-    path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         checkpoints.resume(path, run.identity, device, run.restore)
     for epoch in range(len(run.rows), recipe.epochs):
@@ -195,7 +206,7 @@ class _Run:
         """One pass over the training data."""
         recipe, data, device = self.recipe, self.data, self.data.x.device
         order = torch.from_numpy(stream(self.seed, "path-order", epoch).permutation(data.n)).to(device)
-        batches = torch.split(order, recipe.batch_size or data.n)
+        batches = torch.split(order, sizes(data.n, recipe.batch_size, fewest(self.curve.form)))
         places = stream(self.seed, "path-places", epoch).random(len(batches))
         generator = generator_on(device, self.seed, "path-draws", epoch)
         for group in self.optimiser.param_groups:

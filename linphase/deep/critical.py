@@ -16,24 +16,20 @@ attack-only
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from linphase.deep.checks import check_count, check_positive
+from linphase.checks import check_choice, shown
+from linphase.deep.checks import check_folder, check_seeds
 from linphase.deep.crossing import CriticalStrength, summary
 from linphase.deep.data import Data
 from linphase.deep.recipe import Recipe
-from linphase.deep.search import Report, Search, build
-from linphase.deep.stack import Stack
+from linphase.deep.search import Report, Search, check_scratch, check_tuning
 from linphase.deep.tuning import Tuning
 
 METHODS = ("scratch", "finetune", "attack-only")
-TRAIN_LOSSES = ("running", "evaluated")
 
 
 def critical_strength(
@@ -96,13 +92,16 @@ def critical_strength(
     DivergenceError
         If a training run diverges.
     """
-    _check(model_factory, recipe, method, seeds, grid, refine, trained, train_loss)
-    check_positive("tolerance", tolerance)
-    if side_by_side and method == "scratch":
-        Stack(build(model_factory, seeds[0]), 1)  # refuses batch norm before anything is trained
+    check_choice("method", method, METHODS)
+    seeds, folder = check_seeds(seeds), check_folder("checkpoints", checkpoints)
+    check_scratch(grid, refine, side_by_side)
+    check_tuning(tuning)
+    if trained is not None and len(seeds) > 1:
+        raise ValueError(f"seeds must be one where a trained model is given, got {shown(seeds)}")
+    if trained is not None and method == "scratch":
+        raise ValueError("trained must be None for method 'scratch', which trains its own models")
     runs = []
     for seed in seeds:
-        folder = None if checkpoints is None else Path(checkpoints) / f"seed-{seed}"
         search = Search(
             model_factory,
             data,
@@ -111,7 +110,7 @@ def critical_strength(
             trained=trained,
             train_loss=train_loss,
             tolerance=tolerance,
-            checkpoints=folder,
+            checkpoints=None if folder is None else folder / f"seed-{seed}",
             report=report,
         )
         if method == "scratch":
@@ -119,34 +118,3 @@ def critical_strength(
         else:
             runs.append(search.finetune(tuning) if method == "finetune" else search.attack_only())
     return runs[0] if len(runs) == 1 else summary(runs)
-
-
-def _check(
-    model_factory: Any,
-    recipe: Recipe,
-    method: Any,
-    seeds: Any,
-    grid: Sequence[float] | None,
-    refine: Any,
-    trained: Any,
-    train_loss: Any,
-) -> None:
-    if not callable(model_factory):
-        raise TypeError(f"model_factory must be callable, got {model_factory!r}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not hasattr(seeds, "__len__") or not len(seeds):
-        raise ValueError(f"seeds must be a sequence of integers, got {seeds!r}")
-    if trained is None and not recipe.monitor:
-        raise ValueError("recipe must have monitor=True: R is the test loss of the clean model it trains")
-    if train_loss not in TRAIN_LOSSES:
-        raise ValueError(f"train_loss must be one of {', '.join(TRAIN_LOSSES)}, got {train_loss!r}")
-    if grid is not None and not (
-        len(grid) and grid[0] > 0 and all(a < b for a, b in pairwise(grid)) and math.isfinite(grid[-1])
-    ):
-        raise ValueError(f"grid must be rising strengths above 0 and finite, got {list(grid)}")
-    check_count("refine", refine, 0)
-    if trained is not None and len(seeds) > 1:
-        raise ValueError(f"seeds must be one where a trained model is given, got {list(seeds)}")
-    if trained is not None and method == "scratch":
-        raise ValueError("trained must be None for method 'scratch', which trains its own models")

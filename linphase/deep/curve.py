@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from linphase.deep.checks import check_count
+from linphase.checks import check_choice, check_count, check_number, shown
 from linphase.deep.surface import check_alike
 
 KINDS = ("bezier", "chain")
+MOST = 1000
+"""Bends of a curve."""
 
 
 class Curve(nn.Module):
@@ -35,10 +37,8 @@ class Curve(nn.Module):
     def __init__(self, first: nn.Module, last: nn.Module, kind: str = "bezier", bends: int = 1) -> None:
         super().__init__()
         check_alike(first=first, last=last)
-        check_count("bends", bends, 0)
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        self.kind, self.count = kind, bends + 2
+        self.kind = check_choice("kind", kind, KINDS)
+        self.count = check_count("bends", bends, 0, MOST) + 2
         self._form = [copy.deepcopy(first)]  # in a list, so that its own parameters are not ours
         self.names = [name for name, _ in first.named_parameters()]
         self.bends = nn.ParameterList()
@@ -52,7 +52,9 @@ class Curve(nn.Module):
 
     def coefficients(self, t: float) -> list[float]:
         """Return c_i(t) of all points, which sum to 1."""
-        k = self.count - 1
+        k, t = self.count - 1, check_number("t", t, "in [0, 1]", 0.0)
+        if t > 1:
+            raise ValueError(f"t must be in [0, 1], got {shown(t)}")
         if self.kind == "bezier":
             return [comb(k, i) * t**i * (1 - t) ** (k - i) for i in range(self.count)]
         return [max(0.0, 1 - abs(k * t - i)) for i in range(self.count)]
@@ -89,8 +91,9 @@ class Curve(nn.Module):
 
     def bend(self, index: int = 0) -> nn.Module:
         """Return a new network with the weights of a bend, which a Bézier curve does not pass through."""
-        if not 0 <= index < self.count - 2:
-            raise ValueError(f"index must be that of a bend, 0 to {self.count - 3}, got {index}")
+        if self.count == 2:
+            raise ValueError(f"index must be that of a bend, this line has none, got {shown(index)}")
+        index = check_count("index", index, 0, self.count - 3)
         return self._filled({n: bends[index] for n, bends in zip(self.names, self.bends, strict=True)})
 
     def _filled(self, weights: dict[str, Tensor]) -> nn.Module:

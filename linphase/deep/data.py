@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,9 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linphase.deep import sources
-from linphase.deep.augment import check_kind
-from linphase.deep.checks import Bounds, check_count, check_positive
+from linphase.checks import check_choice, check_count, check_flag, check_kind, shown
+from linphase.deep import augment, sources
+from linphase.deep.checks import (
+    Bounds,
+    check_bounds,
+    check_constants,
+    check_device,
+    check_dtype,
+    check_inputs,
+    check_reals,
+    check_seed,
+    check_spreads,
+    check_tensor,
+    settle,
+)
 from linphase.deep.models import CIFAR10_MEAN, CIFAR10_STD
 from linphase.streams import stream
 
@@ -76,58 +87,51 @@ class Data:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise TypeError(f"name must be a string, got {self.name!r}")
-        if self.classes is not None:
-            check_count("classes", self.classes, 2)
-        if self.bounds is not None and not -math.inf < self.bounds[0] < self.bounds[1] < math.inf:
-            raise ValueError(f"bounds must be finite (low, high) with low < high, or None, got {self.bounds}")
-        for part in ("", "_test"):
-            self._check_inputs(f"x{part}", getattr(self, f"x{part}"))
-            self._check_labels(f"y{part}", getattr(self, f"y{part}"), len(getattr(self, f"x{part}")))
+        check_kind("name", self.name, str, "a string")
+        classes = None if self.classes is None else check_count("classes", self.classes, 2)
+        bounds = check_bounds(self.bounds)
+        settle(
+            self,
+            classes=classes,
+            bounds=bounds,
+            mean=check_constants("mean", self.mean),
+            std=check_spreads("std", self.std),
+            x=check_inputs("x", self.x, bounds),
+            x_test=check_inputs("x_test", self.x_test, bounds),
+        )
+        settle(
+            self, y=self._labels("y", self.y, self.x), y_test=self._labels("y_test", self.y_test, self.x_test)
+        )
+        if self.x.device != self.x_test.device:
+            raise ValueError(f"x_test must lie on the device of x, {self.x.device}, got {self.x_test.device}")
         if self.x.shape[1:] != self.x_test.shape[1:]:
             shapes = f"{tuple(self.x.shape)} and {tuple(self.x_test.shape)}"
             raise ValueError(f"x and x_test must agree but in their first axis, got shapes {shapes}")
-        check_kind(self.augment, self.x)
+        augment.check_kind(self.augment, self.x)
         channels = self.x.shape[1] if self.x.ndim == 4 else 1
         for name, constants in (("mean", self.mean), ("std", self.std)):
             if len(constants) not in (1, channels):
-                raise ValueError(f"{name} must have one entry or {channels}, got {constants}")
-        for value in self.std:
-            check_positive("std", value)
-        if not all(map(math.isfinite, self.mean)):
-            raise ValueError(f"mean must be finite, got {self.mean}")
+                raise ValueError(f"{name} must have one entry or {channels}, got {shown(constants)}")
 
-    def _check_inputs(self, name: str, x: Any) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, got {found}")
-        if x.ndim < 2 or not x.numel():
-            raise ValueError(f"{name} must have shape (n, …) with entries, got {tuple(x.shape)}")
-        low, high = x.aminmax()  # NaN if there is one
-        if not (low.isfinite() and high.isfinite()):
-            raise ValueError(f"{name} must be finite, it has NaN or infinity")
-        # Compared as tensors: in the precision of x, in which a bound such as 0.3 is rounded like x.
-        if self.bounds is not None and (low < self.bounds[0] or high > self.bounds[1]):
-            allowed = f"[{self.bounds[0]:g}, {self.bounds[1]:g}]"
-            raise ValueError(f"{name} must lie in bounds {allowed}, got values in [{low:.4g}, {high:.4g}]")
-
-    def _check_labels(self, name: str, y: Any, n: int) -> None:
-        if not isinstance(y, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(y).__name__}")
-        if y.shape != (n,):
-            raise ValueError(f"{name} must have shape ({n},), an entry for each input, got {tuple(y.shape)}")
+    def _labels(self, name: str, y: Any, x: Tensor) -> Tensor:
+        """Check the labels of inputs; return them without the history of a gradient."""
+        labels = check_tensor(name, y)
+        if labels.shape != (len(x),):
+            raise ValueError(
+                f"{name} must have shape ({len(x)},), an entry for each input, got {tuple(labels.shape)}"
+            )
+        if labels.device != x.device:
+            raise ValueError(f"{name} must lie on the device of its inputs, {x.device}, got {labels.device}")
         if self.classes is None:
-            if not y.is_floating_point():
-                raise TypeError(f"{name} must be floating-point if classes is None, got {y.dtype}")
-            if not y.isfinite().all():
-                raise ValueError(f"{name} must be finite, it has NaN or infinity")
-            return
-        if y.dtype != torch.int64:
-            raise TypeError(f"{name} must have dtype int64, got {y.dtype}")
-        low, high = (int(value) for value in y.aminmax())
+            if not labels.is_floating_point():
+                raise TypeError(f"{name} must be floating-point if classes is None, got {labels.dtype}")
+            return check_reals(name, labels).detach()
+        if labels.dtype != torch.int64:
+            raise TypeError(f"{name} must have dtype int64, got {labels.dtype}")
+        low, high = (int(value) for value in labels.aminmax())
         if low < 0 or high >= self.classes:
             raise ValueError(f"{name} must lie in 0..{self.classes - 1}, got labels in {low}..{high}")
+        return labels
 
     @property
     def n(self) -> int:
@@ -140,7 +144,7 @@ class Data:
         dtype: torch.dtype | None = None,
         channels_last: bool = False,
     ) -> Data:
-        """Return the data on a device.
+        """Return the data on a device, in another type if one is given.
 
         Parameters
         ----------
@@ -151,9 +155,12 @@ class Data:
         channels_last : bool
             Lay images out in memory with their channels last.
         """
-        if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"dtype must be a floating-point type, got {dtype}")
-        layout = torch.channels_last if channels_last and self.x.ndim == 4 else torch.preserve_format
+        device, dtype = check_device(device), None if dtype is None else check_dtype(dtype)
+        layout = (
+            torch.channels_last
+            if check_flag("channels_last", channels_last) and self.x.ndim == 4
+            else torch.preserve_format
+        )
         kind = dtype if self.classes is None else None
         return replace(
             self,
@@ -169,7 +176,7 @@ class Data:
         Classes have the shares that they have in the whole set, up to rounding. The draw is fixed by seed,
         name and n; the examples keep their order.
         """
-        check_count("n", n)
+        n, seed = check_count("n", n), check_seed("seed", seed)
         if n > self.n:
             raise ValueError(f"n must be at most {self.n}, the size of the training set, got {n}")
         labels = np.zeros(self.n, np.int64) if self.classes is None else self.y.cpu().numpy()
@@ -189,7 +196,7 @@ def digits(seed: int = 0, n_test: int = 397) -> Data:
     n_test : int
         Size of the test set.
     """
-    check_count("n_test", n_test)
+    seed, n_test = check_seed("seed", seed), check_count("n_test", n_test)
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
@@ -228,8 +235,8 @@ def load(name: str, folder: str | Path | None = None, download: bool = False) ->
     FileNotFoundError
         If folder or file is missing, and is not to be downloaded.
     """
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    check_choice("name", name, NAMES)
+    folder, download = sources.check_place(folder, download)
     if name == "digits":
         return digits()
     (images, labels), (test_images, test_labels) = sources.read(name, folder, download)

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from linphase.checks import check_callable, check_kind, shown
 from linphase.deep.attacks import Attack, Forward
-from linphase.deep.checks import Bounds, check_batch, check_count, check_eps, check_fit
+from linphase.deep.batches import fewest, sizes
+from linphase.deep.checks import Bounds, check_batch, check_bounds, check_eps, check_network, check_seed
 from linphase.deep.distributed import share, total
+from linphase.deep.fit import check_batch_size, check_fit
 from linphase.deep.losses import LOSSES, Loss
 from linphase.deep.modes import mode_of
 from linphase.deep.stack import leading
@@ -48,13 +51,26 @@ def evaluate(
         A stack scores all its members on them.
     eps : float or tensor (S,)
         0 needs no attack.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
     """
-    check_eps(eps)
-    if attack is None and bool(torch.as_tensor(eps).any()):
-        raise ValueError(f"attack must be given where eps is above 0, got eps = {eps}")
-    check_batch(x, y, bounds)
-    check_count("batch_size", batch_size)
-    check_fit(model, spread(x, leading(model)), spread(y, leading(model)), loss.name)
+    model = check_network("model", model)
+    axes = leading(model)
+    eps, bounds, seed = check_eps(eps, axes), check_bounds(bounds, open_ends=True), check_seed("seed", seed)
+    if attack is not None:
+        check_kind("attack", attack, Attack, "an Attack or None")
+    elif bool(torch.as_tensor(eps).any()):
+        raise ValueError(f"attack must be given where eps is above 0, got eps = {shown(eps)}")
+    check_kind("loss", loss, Loss, "a Loss, as LOSSES of linphase.deep.losses has them")
+    if forward is not None:
+        check_callable("forward", forward)
+    x = check_batch(x, y, bounds)
+    batch_size = check_batch_size("batch_size", batch_size, fewest(model, "eval"))
+    attacked = "inputs" if bool(torch.as_tensor(eps).any()) else None
+    check_fit(model, spread(x, axes), spread(y, axes), loss.name, gradient=attacked, forward=forward)
     return score(model, x, y, eps, attack, loss, bounds, batch_size, seed, forward)
 
 
@@ -78,9 +94,9 @@ def score(
     sums = torch.zeros(2, *axes, dtype=torch.float64, device=x.device)
     judge = Loss("judge", loss.judge, lambda f, t, _, __: loss.judge(f, t), loss.descent)
     with mode_of(model, "eval"):
-        for start in range(0, len(x), batch_size):
-            inputs = spread(x[start : start + batch_size], axes)
-            labels = spread(y[start : start + batch_size], axes)
+        cut = sizes(len(x), batch_size, fewest(model, "eval"))
+        for inputs, labels in zip(torch.split(x, cut), torch.split(y, cut), strict=True):
+            inputs, labels = spread(inputs, axes), spread(labels, axes)
             starts = None if attack is None else attack.starts(inputs, labels, judge, generator)
             inputs, labels = share(inputs, len(axes)), share(labels, len(axes))
             if attack is not None:

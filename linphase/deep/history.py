@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linphase.checks import check_choice, check_count, shown
+
 COLUMNS = (
     "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "clean_test_loss",
     "clean_test_accuracy",
@@ -55,11 +57,17 @@ class History:
 
     def at_best(self, name: str) -> NDArray[np.float64]:
         """Return a column at the best epoch, shape () or (S,)."""
+        check_choice("name", name, COLUMNS)
         column: NDArray[np.float64] = getattr(self, name)
         return np.take_along_axis(column, self.best[None], 0)[0] if column.ndim > 1 else column[self.best]
 
     def member(self, index: int) -> History:
-        """Return the history of one network of a stack."""
+        """Return the history of one network of a stack, counted from 0."""
+        if not self.eps.ndim:
+            raise ValueError(
+                f"index must be that of a network of a stack, this is of one alone, got {shown(index)}"
+            )
+        index = check_count("index", index, 0, len(self.eps) - 1)
         arrays = ((name, value) for name, value in vars(self).items() if isinstance(value, np.ndarray))
         own: dict[str, Any] = {name: value[..., index] for name, value in arrays}
         return replace(self, **own)

@@ -28,6 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from linphase.checks import check_choice
+
 PerExample = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -118,6 +120,4 @@ LOSSES = {
 
 def find_loss(name: Any) -> Loss:
     """Return a loss by name, or raise."""
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
-    return LOSSES[name]
+    return LOSSES[check_choice("loss", name, tuple(LOSSES))]

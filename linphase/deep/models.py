@@ -7,7 +7,6 @@ with. Weights are drawn from torch's global generator: ``torch.manual_seed`` bef
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,10 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from linphase.deep.checks import check_count, check_positive
+from linphase.checks import check_choice, check_count, check_sequence, shown
+from linphase.deep.checks import check_constants, check_spreads
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2471, 0.2435, 0.2616)
+WIDEST, LARGEST = 10**6, 10**9
+"""Widths of layers, and weights of a network of fully connected ones."""
+MOST_CLASSES = 10**5
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -38,9 +41,7 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        means, stds = _numbers("mean", mean), _numbers("std", std)
-        for value in stds:
-            check_positive("std", value)
+        means, stds = check_constants("mean", mean), check_spreads("std", std)
         if len(means) != len(stds):
             raise ValueError(f"std must have as many entries as mean, got {len(stds)} for {len(means)}")
         self.channels = len(means)
@@ -78,14 +79,15 @@ def mlp(
     mean, std : sequences of float
         See `Normalise`; here of a single entry.
     """
-    if not isinstance(widths, Sequence):
-        raise TypeError(f"widths must be a sequence of integers, got {widths!r}")
+    widths = [
+        check_count("every entry of widths", width, most=WIDEST)
+        for width in check_sequence("widths", widths, "integers")
+    ]
     if len(widths) < 2:
-        raise ValueError(f"widths must have an input and an output at least, got {tuple(widths)}")
-    for width in widths:
-        check_count("every entry of widths", width)
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        raise ValueError(f"widths must have an input and an output at least, got {shown(widths)}")
+    if sum(inputs * outputs for inputs, outputs in pairwise(widths)) > LARGEST:
+        raise ValueError(f"widths must make at most {LARGEST} weights, got {shown(widths)}")
+    check_choice("activation", activation, tuple(ACTIVATIONS))
     layers: list[nn.Module] = [Normalise(mean, std)]
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
@@ -102,8 +104,8 @@ def mnist_cnn(
 
     It is the MNIST network of Wong, Rice and Kolter (ICLR 2020) with ``width`` hidden units, there 100.
     """
-    check_count("width", width)
-    check_count("classes", classes, 2)
+    width = check_count("width", width, most=MOST_CLASSES)
+    classes = check_count("classes", classes, 2, MOST_CLASSES)
     return nn.Sequential(
         Normalise(mean, std),
         nn.Conv2d(1, 16, 4, stride=2, padding=1),
@@ -141,7 +143,7 @@ def wide_resnet34(
     Stem of 16, five blocks each of 16k, 32k and 64k channels. Convolutions start from He's normal law with
     variance 2 / fan-out. The images have as many channels as ``mean`` has entries.
     """
-    check_count("k", k)
+    k = check_count("k", k, most=64)
     network = _residual(16, (16 * k, 32 * k, 64 * k), 5, classes, mean, std)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -180,7 +182,7 @@ def _residual(
     std: Sequence[float],
 ) -> nn.Sequential:
     """Stem, stages of ``depth`` blocks of which all but the first halve the image, pooling, linear layer."""
-    check_count("classes", classes, 2)
+    classes = check_count("classes", classes, 2, MOST_CLASSES)
     normalise = Normalise(mean, std)
     blocks: list[nn.Module] = []
     for stage, (inputs, outputs) in enumerate(pairwise((stem, *widths))):
@@ -198,17 +200,6 @@ def _residual(
     )
 
 
-def _numbers(name: str, values: Any) -> list[float]:
-    """Return a sequence of finite numbers as floats, or raise."""
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a sequence of numbers, got {values!r}") from None
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{name} must have entries, all finite, got {values!r}")
-    return numbers
-
-
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "mnist-cnn": mnist_cnn,
@@ -219,6 +210,5 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 def model(name: str, **options: Any) -> nn.Module:
     """Return a new network by name, one of `MODELS`; the options are its function's arguments."""
-    if name not in MODELS:
-        raise ValueError(f"the model must be one of {', '.join(MODELS)}, got {name!r}")
+    check_choice("name", name, tuple(MODELS))
     return MODELS[name](**options)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from linphase.checks import check_choice
 
 MODES = ("train", "eval", "frozen-bn")
 
@@ -19,7 +20,7 @@ def mode_of(model: nn.Module, mode: str) -> Iterator[None]:
     "train" uses and updates the batch statistics, as the paper's code does while it attacks; "eval" uses the
     running ones; "frozen-bn" is train (dropout and the like) but for batch norm, which is as in eval.
     """
-    check_mode(mode)
+    check_choice("mode", mode, MODES)
     before = [(module, module.training) for module in model.modules()]
     try:
         model.train(mode != "eval")
@@ -44,9 +45,3 @@ def without_weights(model: nn.Module) -> Iterator[None]:
     finally:
         for value in before:
             value.requires_grad_(True)
-
-
-def check_mode(mode: Any) -> None:
-    """Raise unless ``mode`` is one of the three."""
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")

@@ -13,14 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from linphase.checks import check_amount, check_count, check_kind, check_positive, shown
 from linphase.deep import checkpoints
-from linphase.deep.checks import check_count, check_eps, check_positive
+from linphase.deep.checks import check_file, check_seed, check_strength
 from linphase.deep.curve import Curve
 from linphase.deep.data import Data
 from linphase.deep.recipe import Recipe
 from linphase.deep.surface import Losses, Surface, check_alike
 
 Array = NDArray[np.float64]
+
+MOST_POINTS, MOST_LEVELS = 10**4, 10**6
+WIDEST = 1e3
+"""Margins are at most this wide."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Plane:
         the grid (see `border`) goes on beyond it, and its asymmetry depends on where the grid ends:
         ``margin`` takes the part of it that extends so far beyond the networks, in units of `loss_plane`'s.
         """
-        check_positive("level", level)
+        level = check_positive("level", level)
         low = self.loss <= level
         if margin is not None:
             low = low[np.ix_(*self._within(margin))]
@@ -78,22 +83,22 @@ class Plane:
 
     def border(self, level: float) -> float:
         """Return the share of the grid's border where the training loss is at most ``level``."""
-        check_positive("level", level)
+        level = check_positive("level", level)
         low = self.loss <= level
         return float(np.concatenate([low[0], low[-1], low[1:-1, 0], low[1:-1, -1]]).mean())
 
     def _within(self, margin: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Rows and columns up to a margin, which is at most that of the grid."""
-        check_positive("margin", margin)
+        margin = check_amount("margin", margin, WIDEST)
         (left, bottom, right, top), slack = _window(self.corners, margin), 1e-9 * self.corners[1, 0]
         if left < self.x[0] - slack:
-            raise ValueError(f"margin must be at most that of the plane's own grid, got {margin}")
+            raise ValueError(f"margin must be at most that of the plane's own grid, got {shown(margin)}")
         rows = (self.y >= bottom - slack) & (self.y <= top + slack)
         return rows, (self.x >= left - slack) & (self.x <= right + slack)
 
     def levels(self, count: int = 8) -> Array:
         """Return losses for contours, equally spaced in the logarithm above the lowest."""
-        check_count("count", count, 2)
+        count = check_count("count", count, 2, MOST_LEVELS)
         low, high = float(self.loss.min()), float(np.quantile(self.loss, 0.9))
         tiny = np.finfo(np.float64).tiny
         return np.geomspace(max(low, tiny), max(high, 1.001 * low, 2 * tiny), count + 1)[1:]
@@ -147,13 +152,19 @@ def loss_plane(
         If the checkpoint is of another plane.
     """
     networks = {"first": first, "last": last, "third": third}
-    for name, network in networks.items():
-        if not isinstance(network, nn.Module):
-            raise TypeError(f"{name} must be a trained network (Module), got {type(network).__name__}")
     check_alike(**networks)
-    check_count("grid", grid, 2)
-    check_positive("margin", margin)
-    check_eps(eps)
+    check_kind("data", data, Data, "a Data")
+    check_kind("recipe", recipe, Recipe, "a Recipe")
+    if path is not None:
+        check_kind("path", path, Curve, "a Curve or None")
+        check_alike(first=first, path=path.form)
+    grid = check_count("grid", grid, 2, MOST_POINTS)
+    margin = check_amount("margin", margin, WIDEST)
+    eps, seed, file = (
+        check_strength("eps", eps),
+        check_seed("seed", seed),
+        check_file("checkpoint", checkpoint),
+    )
     surface = Surface(first, data, recipe, eps, examples, seed)
     basis = _Basis(*(_parameters(network, data.x.device) for network in networks.values()))
     corners = np.array([[0, 0], [basis.width, 0], basis.third])
@@ -163,7 +174,6 @@ def loss_plane(
     rows: list[list[list[float]]] = []
     identity = {"plane": f"{grid}, {margin}, {corners.tolist()}", "recipe": repr(recipe), "eps": str(eps)}
     identity |= {"seed": str(seed), "losses": str([score.train_loss for score in corner_scores])}
-    file = None if checkpoint is None else Path(checkpoint)
 
     def restore(state: Mapping[str, Any]) -> None:
         row = [[0.0] * len(Losses._fields)] * grid

@@ -9,13 +9,28 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from linphase.checks import (
+    check_amount,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_nonnegative,
+    check_number,
+    check_sequence,
+    shown,
+)
 from linphase.deep.attacks import PGD, Attack, Forward
-from linphase.deep.checks import check_count, check_positive
+from linphase.deep.checks import settle
 from linphase.deep.losses import Loss, find_loss
 
 SELECTIONS = ("best", "last")
+FASTEST = 1e30
+"""The rate is at most this large: a float32 holds it."""
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """Data type of weights and inputs; "bfloat16" is mixed: the forward runs under autocast."""
+COUNTS = ("epochs", "test_batch_size", "judged_every")
+FLAGS = ("augment", "channels_last", "compile", "cuda_graphs", "monitor")
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,8 @@ class Recipe:
     epochs : int
         Length of the schedule.
     batch_size : int or None
-        Examples a step; None for all of them.
+        Examples a step; None for all of them. Of a network with batch norm, which takes their spread, a step
+        has two at least: a single one that is left at the end joins the step before it.
     lr, momentum, weight_decay : float
         Stochastic gradient descent.
     milestones : tuple of float
@@ -94,40 +110,36 @@ class Recipe:
     judged_every: int = 1
 
     def __post_init__(self) -> None:
-        check_count("epochs", self.epochs)
-        check_count("test_batch_size", self.test_batch_size)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
-        if self.judged_examples is not None:
-            check_count("judged_examples", self.judged_examples)
-        check_count("judged_every", self.judged_every)
-        check_positive("lr", self.lr)
-        check_positive("decay", self.decay)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be finite and at least 0, got {self.weight_decay}")
-        for name, attack in (("attack", self.attack), ("test_attack", self.test_attack or self.attack)):
-            if not isinstance(attack, Attack):
-                raise TypeError(f"{name} must be an Attack, got {attack!r}")
-        if any(not 0 < share <= 1 for share in self.milestones) or list(self.milestones) != sorted(
-            self.milestones
-        ):
-            raise ValueError(
-                f"milestones must be rising shares of the epochs in (0, 1], got {self.milestones}"
-            )
+        counts: dict[str, Any] = {name: check_count(name, getattr(self, name)) for name in COUNTS}
+        for name in ("batch_size", "judged_examples"):
+            size = getattr(self, name)
+            counts[name] = None if size is None else check_count(name, size)
+        check_kind("attack", self.attack, Attack, "an Attack")
+        if self.test_attack is not None:
+            check_kind("test_attack", self.test_attack, Attack, "an Attack or None")
         find_loss(self.loss)
-        if not 0 <= self.align < math.inf:
-            raise ValueError(f"align must be finite and at least 0, got {self.align}")
-        check_count("eps_warmup", self.eps_warmup, 0)
+        check_choice("select", self.select, SELECTIONS)
+        check_choice("precision", self.precision, tuple(PRECISIONS))
+        settle(
+            self,
+            **counts,
+            eps_warmup=check_count("eps_warmup", self.eps_warmup, 0),
+            lr=check_amount("lr", self.lr, FASTEST),
+            momentum=check_number("momentum", self.momentum, "in [0, 1)", 0.0),
+            weight_decay=_weight("weight_decay", self.weight_decay),
+            milestones=_milestones(self.milestones),
+            decay=check_amount("decay", self.decay, FASTEST),
+            align=_weight("align", self.align),
+            **{name: check_flag(name, getattr(self, name)) for name in FLAGS},
+        )
+        if self.momentum >= 1:
+            raise ValueError(f"momentum must be in [0, 1), got {shown(self.momentum)}")
+        if math.log(self.lr) + len(self.milestones) * math.log(self.decay) > math.log(FASTEST):
+            raise ValueError(f"decay must leave the rate at most {FASTEST:g}, got {shown(self.decay)}")
         if self.eps_warmup >= self.epochs:
             raise ValueError(f"eps_warmup must be less than epochs = {self.epochs}, got {self.eps_warmup}")
-        if self.select not in SELECTIONS:
-            raise ValueError(f"select must be one of {', '.join(SELECTIONS)}, got {self.select!r}")
         if self.select == "best" and not self.monitor:
             raise ValueError("select must be 'last' where monitor is false: the best epoch needs its scores")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
     @property
     def objective(self) -> Loss:
@@ -142,7 +154,7 @@ class Recipe:
     @property
     def judging(self) -> Attack:
         """The attack that judges."""
-        return self.test_attack or replace(self.attack, mode="eval")
+        return replace(self.attack, mode="eval") if self.test_attack is None else self.test_attack
 
     @property
     def dtype(self) -> torch.dtype:
@@ -181,3 +193,22 @@ class Recipe:
     def but(self, **changes: Any) -> Self:
         """Return the recipe with some settings changed."""
         return replace(self, **changes)
+
+
+def _weight(name: str, value: Any) -> float:
+    weight = check_nonnegative(name, value)
+    if weight > FASTEST:
+        raise ValueError(f"{name} must be at most {FASTEST:g}, got {shown(value)}")
+    return weight
+
+
+def _milestones(values: Any) -> tuple[float, ...]:
+    if isinstance(values, (tuple, list)) and not values:  # the rate stays
+        return ()
+    shares = tuple(
+        check_amount("every entry of milestones", share, 1.0)
+        for share in check_sequence("milestones", values, "shares of the epochs")
+    )
+    if list(shares) != sorted(shares):
+        raise ValueError(f"milestones must be rising shares of the epochs in (0, 1], got {shown(values)}")
+    return shares

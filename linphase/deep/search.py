@@ -17,11 +17,20 @@ import torch
 from scipy.optimize import brentq
 from torch import nn
 
+from linphase.checks import (
+    check_amount,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+)
 from linphase.deep.attacks import Attack
-from linphase.deep.checks import check_fit, check_positive
+from linphase.deep.checks import LARGEST, STRONGEST, check_folder, check_seed, check_strengths
 from linphase.deep.crossing import CriticalStrength, Point, refinement
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
+from linphase.deep.fit import check_factory, check_fit, check_single, check_trained
 from linphase.deep.history import History
 from linphase.deep.recipe import Recipe
 from linphase.deep.stack import Stack
@@ -49,6 +58,9 @@ ARRIVED = 1.5
 """Loss of a followed run over the level it was to follow, from which on ε has not arrived there."""
 INSIDE = 4
 """Strengths of a stack that refines, evenly inside the bracket."""
+MOST = 1000
+"""Rounds of a search."""
+TRAIN_LOSSES = ("running", "evaluated")
 
 
 class Search:
@@ -69,15 +81,22 @@ class Search:
         trained: nn.Module | None = None,
         train_loss: str = "running",
         tolerance: float = 1e-3,
-        checkpoints: Path | None = None,
+        checkpoints: str | Path | None = None,
         report: Report | None = None,
         target: float | None = None,
     ) -> None:
-        if target is not None:
-            check_positive("target", target)
-        self.model_factory, self.data, self.recipe, self.seed = model_factory, data, recipe, seed
-        self.trained, self.train_loss, self.tolerance = trained, train_loss, tolerance
-        self.folder, self.report, self.target = checkpoints, report, target
+        self.model_factory = check_factory(model_factory)
+        self.data = check_kind("data", data, Data, "a Data")
+        self.recipe = check_kind("recipe", recipe, Recipe, "a Recipe")
+        self.seed = check_seed("seed", seed)
+        self.trained = None if trained is None else check_trained("trained", trained)
+        self.train_loss = check_choice("train_loss", train_loss, TRAIN_LOSSES)
+        self.tolerance = check_amount("tolerance", tolerance, 1.0)
+        self.folder = check_folder("checkpoints", checkpoints)
+        self.report = None if report is None else check_callable("report", report)
+        self.target = None if target is None else check_amount("target", target, LARGEST)
+        if not recipe.monitor and (train_loss == "evaluated" or (trained is None and target is None)):
+            raise ValueError("recipe must have monitor=True: R and the evaluated loss are scores of its runs")
         self._near: dict[int, tuple[CriticalStrength, ...]] = {}
 
     def scratch(
@@ -91,6 +110,9 @@ class Search:
 
         Without a grid, at ``tries`` strengths (or stacks) at most before the search gives up.
         """
+        grid = check_scratch(grid, refine, side_by_side, tries)
+        if side_by_side:
+            Stack(build(self.model_factory, self.seed), 1)  # refuses batch norm before anything is trained
         trail = Trail(self.clean)
 
         def train_at(strengths: Sequence[float]) -> None:
@@ -114,6 +136,8 @@ class Search:
                 if 0 < left <= found < np.inf:
                     break
                 eps = eps * stride if found == np.inf else eps / stride
+                if eps * factors[-1] > STRONGEST:  # where the arithmetic of attacks ends
+                    break
                 stride = stride if side_by_side else stride**2
         for _ in range(refine):
             found, left, right = trail.crossing()
@@ -127,6 +151,7 @@ class Search:
 
     def finetune(self, tuning: Tuning | None = None) -> CriticalStrength:
         """Fine-tune the clean model: let ε follow the crossing, or extrapolate from a few strengths."""
+        check_tuning(tuning)
         if tuning is None:
             return self.followed
         trail = Trail(self.clean)
@@ -156,7 +181,7 @@ class Search:
         if self.trained is not None:
             model = copy.deepcopy(self.trained).to(self.data.x.device, self.recipe.dtype)
             data = self.data.to(self.data.x.device, self.recipe.dtype)
-            check_fit(model, data.x, data.y, self.recipe.loss)
+            check_fit(model, data.x, data.y, self.recipe.loss, "trained", "inputs")
             target = self.target or self._score(model, 0.0, data, test=True)
             return Clean(model, target, Point(0.0, self._score(model, 0.0, data)), 0.0)
         model = build(self.model_factory, self.seed)
@@ -186,6 +211,8 @@ class Search:
 
     def root_on(self, examples: int, tolerance: float) -> CriticalStrength:
         """Return the attack-only result on so many of the training examples."""
+        examples = check_count("examples", examples)
+        tolerance = check_amount("tolerance", tolerance, 1.0)
         clean, attack, data = self.clean, self.recipe.judging, self.data
         if examples < data.n:
             data = data.subset(examples, self.seed)
@@ -333,8 +360,22 @@ class Search:
         return float(history.at_best("train_loss") if running else history.evaluated_loss)
 
 
+def check_scratch(grid: Any, refine: Any, side_by_side: Any, tries: Any = TRIES) -> Sequence[float] | None:
+    """Return the grid of a search from scratch, whose rounds are counts."""
+    check_count("refine", refine, 0, MOST)
+    check_count("tries", tries, 1, MOST)
+    check_flag("side_by_side", side_by_side)
+    return None if grid is None else check_strengths("grid", grid)
+
+
+def check_tuning(tuning: Any) -> None:
+    """Raise unless ``tuning`` is one or None."""
+    if tuning is not None:
+        check_kind("tuning", tuning, Tuning, "a Tuning or None")
+
+
 def build(model_factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Return a new network whose initialisation belongs to the seed; torch's own state is left as it was."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(stream(seed, "initialisation").integers(2**63)))
-        return model_factory()
+        return check_single("what model_factory returns", model_factory())

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from linphase.checks import shown
+from linphase.deep.checks import check_folder
 from linphase.study.files import prepare, write
 
 Images = NDArray[np.uint8]
@@ -126,13 +128,13 @@ def read(name: str, folder: str | Path | None, download: bool = False) -> tuple[
 
     See `linphase.deep.data.load` for arguments and errors.
     """
+    folder, download = check_place(folder, download)
     source = SOURCES[name]
     files = f"{source.layout}/{{{','.join(source.files)}}}"
     if folder is None:
         raise ValueError(
             f"folder must name the folder that holds {files}, got None; download=True fetches them there"
         )
-    folder = Path(folder)
     if download:
         fetch(source, folder)
     elif not folder.is_dir():
@@ -152,6 +154,13 @@ def read(name: str, folder: str | Path | None, download: bool = False) -> tuple[
     *batches, test = (_cifar(content, key) for content in contents.values())
     train = np.concatenate([batch[0] for batch in batches]), np.concatenate([batch[1] for batch in batches])
     return train, test
+
+
+def check_place(folder: Any, download: Any) -> tuple[Path | None, bool]:
+    """Return where files lie, and whether to fetch those that are missing, which nothing but True says."""
+    if not isinstance(download, bool):  # not even those of NumPy
+        raise TypeError(f"download must be True or False, got {shown(download)}")
+    return check_folder("folder", folder), download
 
 
 def fetch(source: Source, folder: Path) -> None:

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from linphase.deep.checks import check_count
+from linphase.checks import check_count
+from linphase.deep.checks import check_network
 from linphase.deep.models import Normalise
 
 POINTWISE = (nn.ReLU, nn.Tanh)
 """Layers that treat every entry alike, so that they take a stack as it is."""
+MOST = 10**4
+"""Members of a stack."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -43,7 +46,10 @@ class Stack(nn.Module):
 
     def __init__(self, model: nn.Module, members: int) -> None:
         super().__init__()
-        check_count("members", members)
+        model = check_network("model", model)
+        if isinstance(model, Stack):
+            raise TypeError("model must be a single network, got a Stack")
+        members = check_count("members", members, most=MOST)
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
             raise ValueError("model must have no batch norm to be stacked, train its copies one by one")
         self.members = members
@@ -95,7 +101,8 @@ class Stack(nn.Module):
         return {name: self.get_buffer(f"constant_{k}") for k, name in enumerate(self._constants)}
 
     def member(self, index: int) -> dict[str, Tensor]:
-        """State of one member, as its network's ``load_state_dict`` takes it."""
+        """State of one member, counted from 0, as its network's ``load_state_dict`` takes it."""
+        index = check_count("index", index, 0, self.members - 1)
         weights = {
             name: value[index].detach().clone() for name, value in zip(self.names, self.weights, strict=True)
         }

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from linphase.checks import check_callable, check_count
 from linphase.deep.attacks import Forward
-from linphase.deep.checks import check_count, check_fit
+from linphase.deep.batches import fewest, sizes
+from linphase.deep.checks import check_inputs, check_network
 from linphase.deep.data import Data
 from linphase.deep.evaluate import score
+from linphase.deep.fit import check_batch_size, check_fit, check_runs, check_trained
 from linphase.deep.recipe import Recipe
 
 Weights = Mapping[str, Tensor]
@@ -55,13 +58,15 @@ class Surface:
         examples: int | None = None,
         seed: int = 0,
     ) -> None:
-        if examples is not None:
-            check_count("examples", examples)
-        few = slice(examples)
+        few = slice(None if examples is None else check_count("examples", examples))
         data = data.to(data.x.device, recipe.dtype)
         self.probe = copy.deepcopy(network).to(data.x.device, recipe.dtype)
-        check_fit(self.probe, data.x, data.y, recipe.judge.name)
         self.train_set, self.test_set = (data.x[few], data.y[few]), (data.x_test[few], data.y_test[few])
+        gradient = "inputs" if eps else None
+        # Batch norm takes its statistics from the training set.
+        check_fit(self.probe, *self.train_set, recipe.judge.name, "first", gradient, mode="train")
+        check_fit(self.probe, *self.test_set, recipe.judge.name, "first", gradient)
+        check_batch_size("recipe.test_batch_size", recipe.test_batch_size, fewest(self.probe))
         self.bounds, self.recipe, self.eps, self.seed = data.bounds, recipe, eps, seed
         self.forward = under_precision(self.probe, recipe, data.x.device)
         steps = recipe.judging.steps * recipe.judging.restarts if eps else 0
@@ -75,7 +80,7 @@ class Surface:
             for name, value in self.probe.named_parameters():
                 value.copy_(weights[name])
         size = self.recipe.test_batch_size
-        recompute_batch_norm(self.probe, self.train_set[0], size, self.forward)
+        recompute(self.probe, self.train_set[0], size, self.forward)
         numbers: list[float] = []
         for x, y in (self.train_set, self.test_set):
             found = score(
@@ -94,7 +99,33 @@ def recompute_batch_norm(
     Each batch counts by its size. A point between two trained networks has no statistics of its own, and
     those of either end would make its loss meaningless (Garipov et al., NeurIPS 2018). Networks without batch
     norm are left as they are, at no cost.
+
+    Parameters
+    ----------
+    model : Module
+        Its weights stay.
+    x : tensor (n, …)
+        Inputs, two at least.
+    batch_size : int
+        Examples at once; a rest of a single one joins the batch before it.
+    forward : callable, optional
+        Evaluates in place of the model, as under autocast.
     """
+    check_network("model", model)
+    x = check_inputs("x", x)
+    least = fewest(model)
+    batch_size = check_batch_size("batch_size", batch_size, least)
+    if len(x) < least:
+        raise ValueError(f"x must have at least {least} examples for a model with batch norm, got {len(x)}")
+    if forward is not None:
+        check_callable("forward", forward)
+    if least > 1:
+        check_runs(model, x, forward)
+    recompute(model, x, batch_size, forward)
+
+
+def recompute(model: nn.Module, x: Tensor, batch_size: int, forward: Forward | None = None) -> None:
+    """`recompute_batch_norm` with its arguments taken on trust."""
     layers = list(batch_norms(model))
     if not layers:
         return
@@ -107,10 +138,11 @@ def recompute_batch_norm(
         layer.train()
     try:
         with torch.no_grad():
-            for start in range(0, len(x), batch_size):
-                batch = x[start : start + batch_size]
+            seen = 0
+            for batch in torch.split(x, sizes(len(x), batch_size, fewest(model))):
+                seen += len(batch)
                 for layer in layers:
-                    layer.momentum = len(batch) / (start + len(batch))
+                    layer.momentum = len(batch) / seen
                 forward(batch)
     finally:
         for layer, momentum, _ in before:
@@ -140,7 +172,12 @@ def under_precision(forward: Forward, recipe: Recipe, device: torch.device) -> F
 
 
 def check_alike(**networks: nn.Module) -> None:
-    """Raise unless networks have one architecture, and the same constants but for batch norm."""
+    """Raise unless networks have one architecture and, but for batch norm, the same constants.
+
+    Their weights must be finite.
+    """
+    for name, network in networks.items():
+        check_trained(name, network)
     (name, first), *others = networks.items()
     for other_name, other in others:
         names = f"{name} and {other_name}"

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from linphase.deep.checks import check_positive
+from linphase.checks import check_amount, shown
+from linphase.deep.checks import LARGEST, STRONGEST, check_strength
 
 TAIL = 0.25
 """Share of the steps, at the end, over which ε is averaged."""
@@ -46,13 +47,13 @@ class Tracker:
     def __init__(
         self, target: float, start: float, gain: float = 0.05, tail: float = TAIL, least: float = 0.0
     ) -> None:
-        check_positive("target", target)
-        check_positive("start", start)
-        check_positive("gain", gain)
-        check_positive("tail", tail)
-        if not 0 <= least <= start:
-            raise ValueError(f"least must lie in [0, start = {start}], got {least}")
-        self.target, self.start, self.gain, self.tail, self.least = target, start, gain, tail, least
+        self.target = check_amount("target", target, LARGEST)
+        self.start = check_amount("start", start, STRONGEST)
+        self.gain = check_amount("gain", gain, LARGEST)
+        self.tail = check_amount("tail", tail, LARGEST)
+        self.least = check_strength("least", least)
+        if self.least > self.start:
+            raise ValueError(f"least must lie in [0, start = {self.start:g}], got {shown(least)}")
         self.begin()
 
     def begin(self) -> None:
@@ -72,7 +73,7 @@ class Tracker:
             )
         step = self.gain * (self.target - loss) / self.target
         moved = self.eps.to(loss) * step.clamp(-LARGEST_STEP, LARGEST_STEP).exp()
-        self.eps = moved.clamp_min(self.least)
+        self.eps = moved.clamp(self.least, STRONGEST)
 
     def __repr__(self) -> str:
         """Settings, without the state."""

@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from linphase.checks import check_callable, check_kind
 from linphase.deep import checkpoints, distributed
 from linphase.deep.alignment import misalignment
 from linphase.deep.augment import augment
-from linphase.deep.checks import check_eps, check_fit
+from linphase.deep.batches import fewest, sizes
+from linphase.deep.checks import check_eps, check_file, check_network, check_seed
 from linphase.deep.data import Data
 from linphase.deep.evaluate import Score, generator_on, hits, score, spread
+from linphase.deep.fit import check_batch_size, check_fit, check_trainable
 from linphase.deep.graphs import Replayed
 from linphase.deep.history import COLUMNS, History
 from linphase.deep.recipe import Recipe
@@ -65,14 +68,28 @@ def train(
 
     Raises
     ------
+    ValueError, TypeError
+        For bad input.
     DivergenceError
         If a loss is not finite.
     CheckpointError
         If the checkpoint is damaged, or of another model, start, recipe, strength, seed or data set.
     """
-    check_eps(eps)
-    run = _Run(model, data, recipe, eps if tracker is None else tracker.start, seed, tracker)
-    path = None if checkpoint is None else Path(checkpoint)
+    model = check_network("model", model)
+    check_trainable("model", model)
+    check_kind("data", data, Data, "a Data")
+    check_kind("recipe", recipe, Recipe, "a Recipe")
+    eps, seed, path = (
+        check_eps(eps, leading(model)),
+        check_seed("seed", seed),
+        check_file("checkpoint", checkpoint),
+    )
+    if report is not None:
+        check_callable("report", report)
+    if tracker is not None:
+        check_kind("tracker", tracker, Tracker, "a Tracker or None")
+        eps = tracker.start
+    run = _Run(model, data, recipe, eps, seed, tracker)
     identity = {} if path is None else run.identity()
     if path is not None:
         checkpoints.resume(path, identity, run.x.device, run.restore)
@@ -120,15 +137,22 @@ class _Run:
         self.x, self.y = data.x, data.y
         self.axes = leading(model)
         self.eps = torch.as_tensor(eps, dtype=recipe.dtype, device=device)
-        if self.eps.shape not in (torch.Size(), self.axes):
-            raise ValueError(
-                f"eps must be a number or have shape {tuple(self.axes)}, got {tuple(self.eps.shape)}"
-            )
         self.eps = self.eps.expand(self.axes)
         self.attacked = bool(self.eps.any())
         self.aligned = self.attacked and recipe.align > 0
-        for x, y in ((data.x, data.y), (data.x_test, data.y_test)):
-            check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss)
+        for x, y, gradient, mode in (
+            (data.x, data.y, "weights", "train"),
+            (data.x_test, data.y_test, "inputs" if self.attacked else None, "eval"),
+        ):
+            check_fit(model, spread(x, self.axes), spread(y, self.axes), recipe.loss, "model", gradient, mode)
+        self.least = fewest(model, "train", distributed.world())
+        if data.n < self.least:
+            raise ValueError(
+                f"data must have at least {self.least} training examples for batch norm, got {data.n}"
+            )
+        if recipe.batch_size is not None:
+            check_batch_size("recipe.batch_size", recipe.batch_size, self.least)
+        check_batch_size("recipe.test_batch_size", recipe.test_batch_size, fewest(model, "eval"))
         self.forward = recipe.forward_of(model)
         wrapped = distributed.wrap(model)  # for the forward of a step; attacks need no gradient of weights
         self.update = self.forward if wrapped is model else recipe.forward_of(wrapped)
@@ -214,7 +238,7 @@ class _Run:
             if self.x.is_cuda:
                 with torch.cuda.device(self.x.device):
                     torch.cuda.manual_seed(draw)
-            for batch in torch.split(order, recipe.batch_size or len(self.x)):
+            for batch in torch.split(order, sizes(len(self.x), recipe.batch_size, self.least)):
                 x = spread(augment(self.x[batch], kind, generator), self.axes)
                 y = spread(self.y[batch], self.axes)
                 nearby = recipe.attack.in_unit_ball(x, y, generator) if self.aligned else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
+from linphase.checks import check_amount, check_count, check_flag, check_kind, check_sequence
 from linphase.deep.attacks import FGM, Attack
-from linphase.deep.checks import check_count, check_positive
-from linphase.deep.recipe import Recipe
+from linphase.deep.checks import settle
+from linphase.deep.recipe import FASTEST, Recipe
+
+LONGEST = 1e3
+"""Runs are at most this long, in units of the recipe's."""
+FARTHEST = 1e6
+"""Strengths are at most this large, in units of the attack-only root."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,19 @@ class Tuning:
     control: bool = True
 
     def __post_init__(self) -> None:
-        check_positive("length", self.length)
-        check_count("examples", self.examples)
-        check_positive("lr", self.lr)
-        for name in ("follow", "control"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        if not self.strengths or not all(0 < strength < math.inf for strength in self.strengths):
-            raise ValueError(f"strengths must be positive numbers, got {self.strengths}")
+        check_kind("attack", self.attack, Attack, "an Attack")
+        settle(
+            self,
+            length=check_amount("length", self.length, LONGEST),
+            follow=check_flag("follow", self.follow),
+            strengths=tuple(
+                check_amount("every entry of strengths", strength, FARTHEST)
+                for strength in check_sequence("strengths", self.strengths, "positive numbers")
+            ),
+            lr=check_amount("lr", self.lr, FASTEST),
+            examples=check_count("examples", self.examples),
+            control=check_flag("control", self.control),
+        )
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe of a run; without a warm-up, as its loss is to be of one ε."""
