@@ -5,11 +5,11 @@ wrong kind, a ``ValueError`` for one outside its range. A check comes before any
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -203,11 +203,11 @@ def check_text(name: str, value: Any) -> str:
     return check_kind(name, value, str, "a string")
 
 
-def check_callable(name: str, value: Any) -> Callable[..., Any]:
+def check_callable(name: str, value: T) -> T:
     """Return a function, or what can be called like one."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {shown(value)}")
-    return cast("Callable[..., Any]", value)
+    return value
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
@@ -237,14 +237,7 @@ def check_amount(name: str, value: Any, most: float) -> float:
     return number
 
 
-def check_callable(name: str, value: T) -> T:
-    """Return a function, or whatever else can be called."""
-    if not callable(value):
-        raise TypeError(f"{name} must be callable, got {shown(value)}")
-    return value
-
-
-def check_sequence(name: str, values: Any, what: str) -> list[Any]:
+def check_entries(name: str, values: Any, what: str) -> list[Any]:
     """Return the entries of a nonempty list, tuple, range or array of one dimension."""
     listed = values
     if getattr(values, "ndim", None) == 1 and hasattr(values, "tolist"):

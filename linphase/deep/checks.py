@@ -18,11 +18,11 @@ from linphase.checks import (
     check_amount,
     check_choice,
     check_count,
+    check_entries,
     check_kind,
     check_nonnegative,
     check_number,
     check_path,
-    check_sequence,
     shown,
 )
 
@@ -62,7 +62,7 @@ def check_seed(name: str, seed: Any) -> int:
 
 def check_seeds(seeds: Any) -> list[int]:
     """Return a sequence of integers as a list."""
-    return [check_seed("every entry of seeds", seed) for seed in check_sequence("seeds", seeds, "integers")]
+    return [check_seed("every entry of seeds", seed) for seed in check_entries("seeds", seeds, "integers")]
 
 
 def check_strength(name: str, eps: Any) -> float:
@@ -77,7 +77,7 @@ def check_strengths(name: str, values: Any) -> list[float]:
     """Return rising strengths above 0."""
     strengths = [
         check_strength(f"every entry of {name}", value)
-        for value in check_sequence(name, values, "rising strengths above 0")
+        for value in check_entries(name, values, "rising strengths above 0")
     ]
     if not all(a < b for a, b in zip([0.0, *strengths], strengths, strict=False)):
         raise ValueError(f"{name} must be rising strengths above 0, got {shown(values)}")
@@ -113,7 +113,7 @@ def check_bounds(bounds: Any, open_ends: bool = False) -> Bounds:
     allowed = (
         "(low, high) with low < high or None" if open_ends else "finite (low, high) with low < high, or None"
     )
-    ends = check_sequence("bounds", bounds, "two numbers (or None)")
+    ends = check_entries("bounds", bounds, "two numbers (or None)")
     if len(ends) != 2:
         raise ValueError(f"bounds must be {allowed}, got {shown(bounds)}")
     low, high = (
@@ -130,7 +130,7 @@ def check_bounds(bounds: Any, open_ends: bool = False) -> Bounds:
 def check_constants(name: str, values: Any) -> tuple[float, ...]:
     """Return the means by which inputs are normalised."""
     return tuple(
-        check_size(f"every entry of {name}", value) for value in check_sequence(name, values, "numbers")
+        check_size(f"every entry of {name}", value) for value in check_entries(name, values, "numbers")
     )
 
 
@@ -138,7 +138,7 @@ def check_spreads(name: str, values: Any) -> tuple[float, ...]:
     """Return the standard deviations by which inputs are normalised."""
     spreads = tuple(
         check_amount(f"every entry of {name}", value, LARGEST)
-        for value in check_sequence(name, values, "positive numbers")
+        for value in check_entries(name, values, "positive numbers")
     )
     if min(spreads) < 1 / LARGEST:  # a float32 would be 0 below 1e-45
         raise ValueError(f"every entry of {name} must be at least {1 / LARGEST:g}, got {min(spreads):g}")

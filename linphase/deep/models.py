@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from linphase.checks import check_choice, check_count, check_sequence, shown
+from linphase.checks import check_choice, check_count, check_entries, shown
 from linphase.deep.checks import check_constants, check_spreads
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -81,7 +81,7 @@ def mlp(
     """
     widths = [
         check_count("every entry of widths", width, most=WIDEST)
-        for width in check_sequence("widths", widths, "integers")
+        for width in check_entries("widths", widths, "integers")
     ]
     if len(widths) < 2:
         raise ValueError(f"widths must have an input and an output at least, got {shown(widths)}")

@@ -13,11 +13,11 @@ from linphase.checks import (
     check_amount,
     check_choice,
     check_count,
+    check_entries,
     check_flag,
     check_kind,
     check_nonnegative,
     check_number,
-    check_sequence,
     shown,
 )
 from linphase.deep.attacks import PGD, Attack, Forward
@@ -207,7 +207,7 @@ def _milestones(values: Any) -> tuple[float, ...]:
         return ()
     shares = tuple(
         check_amount("every entry of milestones", share, 1.0)
-        for share in check_sequence("milestones", values, "shares of the epochs")
+        for share in check_entries("milestones", values, "shares of the epochs")
     )
     if list(shares) != sorted(shares):
         raise ValueError(f"milestones must be rising shares of the epochs in (0, 1], got {shown(values)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from linphase.checks import check_amount, check_count, check_flag, check_kind, check_sequence
+from linphase.checks import check_amount, check_count, check_entries, check_flag, check_kind
 from linphase.deep.attacks import FGM, Attack
 from linphase.deep.checks import settle
 from linphase.deep.recipe import FASTEST, Recipe
@@ -65,7 +65,7 @@ class Tuning:
             follow=check_flag("follow", self.follow),
             strengths=tuple(
                 check_amount("every entry of strengths", strength, FARTHEST)
-                for strength in check_sequence("strengths", self.strengths, "positive numbers")
+                for strength in check_entries("strengths", self.strengths, "positive numbers")
             ),
             lr=check_amount("lr", self.lr, FASTEST),
             examples=check_count("examples", self.examples),
