@@ -67,12 +67,12 @@ def check_numbers(name: str, value: Any) -> Array:
     raise TypeError(f"{name} must hold real numbers, got {type(value).__name__} {shown(value)}")
 
 
-def check_array(name: str, value: Any) -> Array:
-    """Return a nonempty C-ordered float64 array of any shape, with entries of at most 1e45 in size."""
+def check_array(name: str, value: Any, most: float = LARGEST) -> Array:
+    """Return a nonempty C-ordered float64 array of any shape, with entries of at most ``most`` in size."""
     array = check_numbers(name, value)
     if array.size == 0:
         raise ValueError(f"{name} must hold at least one number, got shape {array.shape}")
-    _check_sizes(name, np.array([max(array.max(), -array.min())]))
+    _check_sizes(name, np.array([max(array.max(), -array.min())]), most=most)
     return array
 
 
@@ -117,10 +117,10 @@ def _check_ndim(name: str, value: Any, ndim: int) -> Array:
     return array
 
 
-def _check_sizes(name: str, sizes: Array, columns: str | None = None) -> None:
-    """Raise unless the largest entries of some columns are at most 1e45, and 0 or at least 1e-45."""
-    if not (most := sizes.max()) <= LARGEST:  # NaN is not
-        raise ValueError(f"{name} must be finite and at most {LARGEST:g} in size, got an entry of {most:g}")
+def _check_sizes(name: str, sizes: Array, columns: str | None = None, most: float = LARGEST) -> None:
+    """Raise unless the largest entries of some columns are at most ``most``, and 0 or at least 1e-45."""
+    if not (found := sizes.max()) <= most:  # NaN is not
+        raise ValueError(f"{name} must be finite and at most {most:g} in size, got an entry of {found:g}")
     if columns and sizes.min() < SMALLEST and (tiny := sizes[(sizes > 0.0) & (sizes < SMALLEST)]).size:
         raise ValueError(
             f"{columns} must be 0 or have an entry of at least {SMALLEST:g} in size, got at most {tiny[0]:g}"

@@ -17,7 +17,6 @@ from linphase.checks import (
     LARGEST,
     Array,
     check_between,
-    check_columns,
     check_count,
     check_mapping,
     check_number,
@@ -49,11 +48,11 @@ def _sample(x: ArrayLike, least: int, name: str = "x") -> Array:
 
 
 def _finite(x: ArrayLike, least: int, name: str = "x") -> Array:
-    """Such a sample without infinite values; its largest is 0 or at least 1e-45 in size."""
+    """Such a sample without infinite values."""
     values = _sample(x, least, name)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has infinite values: count them as failures, or use median")
-    return check_columns(name, values, 1)
+    return check_real(name, values, 1)
 
 
 def _check_estimates(name: str, estimates: Sequence[Estimate]) -> list[Estimate]:
@@ -258,8 +257,15 @@ def mean(x: ArrayLike, failures: int = 0) -> Estimate:
 
 def _spread(values: Array) -> float:
     """Standard error of the mean."""
-    # The rounding of a mean can give equal values a spread of 1e-17.
-    return float(values.std(ddof=1)) / sqrt(values.size) if np.ptp(values) > 0 else 0.0
+    if not np.ptp(values) > 0:  # the rounding of a mean can give equal values a spread of 1e-17
+        return 0.0
+    unit = _unit(values)
+    return unit * float((values / unit).std(ddof=1)) / sqrt(values.size)
+
+
+def _unit(values: Array) -> float:
+    """A power of 2 of the size of the largest value: in it, nothing is rounded and squares do not vanish."""
+    return float(np.ldexp(1.0, np.frexp(np.abs(values).max())[1] - 1))
 
 
 def ratio(x: ArrayLike, y: ArrayLike, failures: int = 0) -> Estimate:
@@ -316,8 +322,7 @@ def combine(coefficients: ArrayLike, estimates: Sequence[Estimate]) -> Estimate:
         raise ValueError(f"coefficients has {c.size} values for {len(estimates)} estimates")
     with np.errstate(over="ignore", invalid="ignore"):
         value, errors = float(c @ [e.value for e in estimates]), np.abs(c * [e.se for e in estimates])
-        # In units of a power of 2, which rounds nothing, so that tiny errors do not underflow when squared.
-        unit = float(np.ldexp(1.0, np.frexp(errors.max())[1] - 1))
+        unit = _unit(errors)
         squares = (errors / unit) ** 2
         total = float(squares.sum())
         se = unit * sqrt(total)

@@ -52,6 +52,8 @@ __all__ = [
 
 Status = Literal["supported", "refuted", "inconclusive"]
 
+_FARTHEST = float(np.finfo(np.float64).max)  # a descent that diverges ends far from its reference
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -314,7 +316,8 @@ def hotelling_p_value(theta: ArrayLike, mean: ArrayLike, cov: ArrayLike, n_refer
     array (...)
         From T² B(B - d) / (d (B² - 1)) ~ F(d, B - d), T² = (theta - mean)' cov⁻¹ (theta - mean).
     """
-    theta, mean, covariance = check_array("theta", theta), check_array("mean", mean), check_array("cov", cov)
+    theta = check_array("theta", theta, _FARTHEST)
+    mean, covariance = check_array("mean", mean), check_array("cov", cov)
     if theta.ndim < 1 or mean.ndim < 1 or covariance.ndim < 2:
         raise ValueError(
             f"theta and mean must have an axis and cov two, got shapes {theta.shape}, {mean.shape} "
@@ -333,7 +336,7 @@ def hotelling_p_value(theta: ArrayLike, mean: ArrayLike, cov: ArrayLike, n_refer
     if skew.max() > 1e-9:
         raise ValueError(f"cov must be symmetric, got correlations that differ by {skew.max():.2g}")
     b = check_count("n_reference", n_reference, least=d + 1)
-    difference = theta - mean
+    difference = np.clip(theta - mean, -1e100, 1e100)  # farther off, the p-value is 0 as well
     try:
         whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     except np.linalg.LinAlgError:
@@ -349,7 +352,7 @@ def t_p_value(value: ArrayLike, mean: ArrayLike, sd: ArrayLike, n_reference: int
     Arguments broadcast.
     """
     n_reference = check_count("n_reference", n_reference, least=2)
-    value, mean, sd = check_array("value", value), check_array("mean", mean), check_array("sd", sd)
+    value, mean, sd = check_array("value", value, _FARTHEST), check_array("mean", mean), check_array("sd", sd)
     if not sd.min() > 0:
         raise ValueError(f"sd must be positive, got {sd.min():g}")
     value, mean, sd = broadcast(value=value, mean=mean, sd=sd)
