@@ -60,8 +60,8 @@ def solve_batch(X: ArrayLike, y: ArrayLike, eps: ArrayLike, tol: float = 1e-10) 
     squares = np.einsum("ij,ij->i", y, y) / n
     if d < n:
         c = np.einsum("mnd,mn->md", X, y)
-        inner = strengths * np.abs(y).sum(axis=1) < np.linalg.norm(c, axis=1)
-        outer = ~inner & (strengths * np.abs(y).sum(axis=1) > (1.0 + 1e-10) * np.linalg.norm(c, axis=1))
+        reached, radius = strengths * np.abs(y).sum(axis=1), np.linalg.norm(c, axis=1)
+        inner, outer = reached < radius, reached > (1.0 + 1e-10) * radius
         thetas[~inner], losses[outer], bounds[outer] = 0.0, squares[outer], squares[outer]
         clean = inner & (strengths == 0.0)
         if clean.any():

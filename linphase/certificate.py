@@ -136,10 +136,12 @@ class Judge:
 def relative_gap(loss: float, bound: float, mean_square: float) -> float:
     """(loss − bound) / max(loss, 1e-14 mean(y²)), and 0 where y = 0."""
     scale = max(loss, 1e-14 * mean_square)
-    return max(loss - bound, 0.0) / scale if scale > 0.0 else 0.0
+    return 0.0 if scale == 0.0 else max(loss - bound, 0.0) / scale
 
 
 def relative_gaps(losses: Array, bounds: Array, mean_squares: Array) -> Array:
     """`relative_gap` of arrays."""
-    gaps = map(relative_gap, losses.tolist(), bounds.tolist(), mean_squares.tolist())
-    return np.fromiter(gaps, dtype=np.float64, count=len(losses))
+    scales = np.maximum(losses, 1e-14 * mean_squares)
+    with np.errstate(invalid="ignore"):  # no loss yet is an infinite one, and its gap no number
+        gaps = np.maximum(losses - bounds, 0.0) / np.where(scales == 0.0, 1.0, scales)
+    return np.where(scales == 0.0, 0.0, gaps)

@@ -20,7 +20,16 @@ from numpy.typing import ArrayLike
 
 from linphase import precision
 from linphase.certificate import Candidate, Judge
-from linphase.checks import Array, check_choice, check_data, check_positive, check_real, check_sequence
+from linphase.checks import (
+    LARGEST,
+    SMALLEST,
+    Array,
+    check_choice,
+    check_data,
+    check_number,
+    check_real,
+    check_sequence,
+)
 from linphase.coordinates import Coordinates, direct, singular
 from linphase.newton import minimise
 from linphase.problem import AdversarialProblem
@@ -142,6 +151,7 @@ def find_all(
     X, y = check_data(X, y)
     known = _Known.checked(X.shape[1], theta0, noise, X_test, y_test)
     for criterion in check_sequence("criteria", criteria, str, "names of criteria"):
+        check_choice("every entry of criteria", criterion, CRITERIA)
         known.must_suffice(criterion, *X.shape)
     judge, worst = Judge(X, y), math.inf
     for fit in _fits(X, y):
@@ -198,7 +208,9 @@ class _Known:
             if theta0.shape != (d,):
                 raise ValueError(f"theta0 must have shape ({d},), as X has {d} columns, got {theta0.shape}")
         if noise is not None:
-            noise = check_positive("noise", noise)
+            noise = check_number(
+                "noise", noise, f"positive, from {SMALLEST:g} to {LARGEST:g}", SMALLEST, LARGEST
+            )
         if (X_test is None) != (y_test is None):
             raise ValueError("X_test and y_test must be given together, got one of them")
         if X_test is None:
@@ -216,7 +228,6 @@ class _Known:
 
     def must_suffice(self, criterion: str, n: int, d: int) -> None:
         """Raise unless the level of the criterion follows from what is known."""
-        check_choice("criterion", criterion, CRITERIA)
         if criterion == "parameter":
             if d > n and self.theta0 is None:
                 raise ValueError(f"theta0 must be given for 'parameter' where d > n, got n = {n}, d = {d}")
@@ -301,7 +312,8 @@ class _Search:
                 break
             at_root, gap = self._refined(root)
             beside = root * (1.0 + 1e-4)
-            step = at_root * (beside - root) / (self._refined(beside)[0] - at_root)
+            rise = self._refined(beside)[0] - at_root
+            step = at_root * (beside - root) / rise if rise > 0.0 else 0.0
             root -= step
             if not abs(step) > 1e-9 * root:
                 break

@@ -17,6 +17,7 @@ from linphase.checks import (
     LARGEST,
     Array,
     check_between,
+    check_columns,
     check_count,
     check_mapping,
     check_number,
@@ -270,7 +271,7 @@ def _unit(values: Array) -> float:
 
 def ratio(x: ArrayLike, y: ArrayLike, failures: int = 0) -> Estimate:
     """E[x]/E[y] of paired replicates (delta method); one data set gives one pair, however they correlate."""
-    top, bottom = _finite(x, 2, "x"), _finite(y, 2, "y")
+    top, bottom = _finite(x, 2, "x"), check_columns("y", _finite(y, 2, "y"), 1)
     if top.shape != bottom.shape:
         raise ValueError(f"x and y must be pairs, got {top.size} and {bottom.size} values")
     if bottom.mean() == 0:

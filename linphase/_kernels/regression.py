@@ -28,14 +28,11 @@ _PANEL = 48  # columns factored at a time: loops inside a panel, matrix products
 @njit(cache=True, error_model="numpy")
 def adversarial_loss(residuals, radius):
     """Mean of (|r| + radius)², radius = ε ‖θ‖."""
-    n, total = residuals.size, 0.0
-    for start in range(0, n, _BLOCK):
-        part = 0.0
-        for i in range(start, min(start + _BLOCK, n)):
-            a = abs(residuals[i]) + radius
-            part += a * a
-        total += part
-    return total / n
+    total = 0.0
+    for i in range(residuals.size):
+        a = abs(residuals[i]) + radius
+        total += a * a
+    return total / residuals.size
 
 
 @njit(cache=True, error_model="numpy")
@@ -51,11 +48,8 @@ def dual_value(u, norm_xtu, y, eps):
     """Lower bound (uᵀy)² / (n Σ v²), v = max(|u|, κ), κ the smallest that makes u feasible."""
     n = u.size
     total = 0.0
-    for start in range(0, n, _BLOCK):
-        part = 0.0
-        for i in range(start, min(start + _BLOCK, n)):
-            part += abs(u[i])
-        total += part
+    for i in range(n):
+        total += abs(u[i])
     kappa = 0.0
     if norm_xtu > eps * total:
         if eps == 0.0:
@@ -64,44 +58,41 @@ def dual_value(u, norm_xtu, y, eps):
         kappa = target / n  # feasible; Newton on a convex piecewise linear function comes down from here
         for _ in range(100):
             above, below = 0.0, 0
-            for start in range(0, n, _BLOCK):
-                part = 0.0
-                for i in range(start, min(start + _BLOCK, n)):
-                    inside = abs(u[i]) <= kappa
-                    part += 0.0 if inside else abs(u[i])
-                    below += inside
-                above += part
+            for i in range(n):
+                inside = abs(u[i]) <= kappa
+                above += 0.0 if inside else abs(u[i])
+                below += inside
             if below == 0 or (target - above) / below >= kappa * (1.0 - 1e-15):
                 break
             kappa = (target - above) / below
     uy, vv = 0.0, 0.0
-    for start in range(0, n, _BLOCK):
-        part, square = 0.0, 0.0
-        for i in range(start, min(start + _BLOCK, n)):
-            part += u[i] * y[i]
-            v = max(abs(u[i]), kappa)
-            square += v * v
-        uy, vv = uy + part, vv + square
+    for i in range(n):
+        uy += u[i] * y[i]
+        v = max(abs(u[i]), kappa)
+        vv += v * v
     root = uy / np.sqrt(n * vv) if vv > 0.0 else 0.0
     return root * root
 
 
 @njit(cache=True, error_model="numpy")
-def proven_bound(u, norm_xtu, y, eps, loss, radius, size_x, terms, chain):
-    """`dual_value` less the worst that rounding can have done to it and to the loss.
+def largest_norm(norm_xtu, length, n, chain, size_x):
+    """The most that ‖Xᵀu‖ can be if it was computed as ``norm_xtu``, by sums of ``chain`` products.
 
-    So ``loss`` less the bound is at least the gap of a point θ, radius = ε‖θ‖. Its residuals y − Xθ were
-    computed by sums of at most ``terms`` products, ``norm_xtu`` = ‖Xᵀu‖ by sums of ``chain``; size_x is the
-    Frobenius norm of X.
+    ``length`` is at least ‖u‖, size_x the Frobenius norm of X; n roundings more are those of `dual_value`.
     """
-    n, length = u.size, np.sqrt(np.dot(u, u))
-    slip, root_y = (min(n, _BLOCK) + n / _BLOCK + 4.0) * _UNIT, np.sqrt(np.dot(y, y) / n)
-    norm = norm_xtu * (1.0 + 2.0 * slip) + 1.01 * (chain + 4.0) * _UNIT * size_x * length
-    root = np.sqrt(dual_value(u, norm, y, eps)) * (1.0 - 2.0 * slip) - slip * root_y
-    blur = (terms + 4.0) * _UNIT * root_y
-    if radius > 0.0:
-        blur += (terms + 4.0) * _UNIT * size_x * radius / (eps * np.sqrt(n))
-    return max(root, 0.0) ** 2 - (2.0 * np.sqrt(loss) + blur) * blur - slip * loss
+    return norm_xtu * (1.0 + 2.0 * (n + 4.0) * _UNIT) + 1.01 * (chain + 4.0) * _UNIT * size_x * length
+
+
+@njit(cache=True, error_model="numpy")
+def proven_bound(value, n, root_y, loss, norm_theta, size_x, terms):
+    """A `dual_value` of the largest norm, less the worst that rounding can have done to it and to the loss.
+
+    So ``loss`` less the bound is at least the gap of a point θ whose residuals y − Xθ were computed by sums
+    of at most ``terms`` products. root_y is the root of the mean of y².
+    """
+    slip, blur = (n + 4.0) * _UNIT, (terms + 4.0) * _UNIT * (root_y + size_x * norm_theta / np.sqrt(n))
+    root = max(np.sqrt(value) * (1.0 - 2.0 * slip) - slip * root_y, 0.0)
+    return root * root - (2.0 * np.sqrt(loss) + blur) * blur - slip * loss
 
 
 @njit(cache=True, error_model="numpy")
@@ -345,13 +336,14 @@ def _factor_hessian(G, q, t, kink, tau, M):
 
 
 @njit(cache=True, error_model="numpy")
-def _outer_gram(B):
-    """BBᵀ by half the products of a matrix multiplication."""
+def _lower_products(B):
+    """The lower triangle of BBᵀ, in tiles; what is above is not all filled."""
     m = B.shape[0]
+    if m <= 128:
+        return np.dot(B, B.T)
     Q = np.empty((m, m))
     for k in range(0, m, 128):
         Q[k:, k : k + 128] = np.dot(B[k:], B[k : k + 128].T)
-    fill_upper(Q)
     return Q
 
 
@@ -370,7 +362,11 @@ def _solve_model(X, r, t, b, eps, rows, M, step, s):
             for j in range(d):
                 A[j, a] = eps * (b * X[i, j] - r[i] * t[j])
         solve_lower(M, A)
-        Q = _outer_gram(np.ascontiguousarray(A.T))
+        if m <= 128:
+            Q = np.dot(A.T, A)
+        else:
+            Q = _lower_products(np.ascontiguousarray(A.T))
+            fill_upper(Q)
         old, new = np.empty(m), np.empty(m)
         for a in range(m):
             old[a] = new[a] = s[rows[a]]
@@ -406,7 +402,10 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
     in_w = np.zeros(n, np.bool_)
     b = np.sqrt(np.dot(theta, theta))
     loss = adversarial_loss(r, eps * b)
-    bound = 0.0
+    bound, size_x = 0.0, 0.0
+    for j in range(d):
+        size_x += G[j, j]
+    size_x = np.sqrt(size_x)
     radius = 3.0 * eps * b * d / n  # the order of the shrinkage of a residual by its own leverage
     for i in range(n):
         in_w[i] = s[i] != 0.0 and abs(s[i]) < 1.0
@@ -429,7 +428,8 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
             r[i] = v[i]
             u[i] = r[i] + eps * b * s[i]
         Xtu = np.dot(X.T, u)
-        bound = max(bound, dual_value(u, np.sqrt(np.dot(Xtu, Xtu)), y, eps))
+        norm = largest_norm(np.sqrt(np.dot(Xtu, Xtu)), np.sqrt(n * loss), n, n, size_x)
+        bound = max(bound, dual_value(u, norm, y, eps))
         if loss - bound <= tol * loss:
             last = min(last, steps + extra_steps)
         if steps == last:
@@ -468,11 +468,7 @@ def newton(X, y, eps, G, c, theta, s, tol, extra_steps):
         for j in range(d):
             theta[j] = trial[j]
         b, loss = b_trial, loss_trial
-    size = 0.0
-    for j in range(d):
-        size += G[j, j]
-    norm = np.sqrt(np.dot(Xtu, Xtu))
-    return loss, proven_bound(u, norm, y, eps, loss, eps * b, np.sqrt(size), d, n), steps
+    return loss, proven_bound(bound, n, np.sqrt(np.dot(y, y) / n), loss, b, size_x, d), steps
 
 
 @njit(cache=True, error_model="numpy")
@@ -543,11 +539,12 @@ def certify(X, y, eps, size_x, thetas, s, losses, bounds, zeros):
         for i in range(n):
             U[a, i] += eps[a] * b * s[a, i]
     V = _products(U, X, block)
-    terms, chain = min(d, block) + d // block, min(n, block) + n // block
+    terms, chain, root_y = min(d, block) + d // block, min(n, block) + n // block, np.sqrt(np.dot(y, y) / n)
     for a in range(eps.size):
-        radius = eps[a] * np.sqrt(np.dot(thetas[a], thetas[a]))
-        norm = np.sqrt(np.dot(V[a], V[a]))
-        bounds[a] = proven_bound(U[a], norm, y, eps[a], losses[a], radius, size_x, terms, chain)
+        b, length = np.sqrt(np.dot(thetas[a], thetas[a])), np.sqrt(np.dot(U[a], U[a]))
+        norm = largest_norm(np.sqrt(np.dot(V[a], V[a])), length, n, chain, size_x)
+        value = dual_value(U[a], norm, y, eps[a])
+        bounds[a] = proven_bound(value, n, root_y, losses[a], b, size_x, terms)
 
 
 @njit(cache=True, error_model="numpy")
@@ -676,13 +673,14 @@ def _programme(W, D, q, t, K):
     for a in range(m):
         for j in range(d):
             B[a, j] = W[a, j] * np.sqrt(D[j])
-    Q = _outer_gram(B)
+    Q = _lower_products(B)
     for a in range(m):
         wq, wt = K[0] * V[a, 0] + K[1] * V[a, 1], K[1] * V[a, 0] + K[2] * V[a, 1]
-        for e in range(m):
+        for e in range(a + 1):
             Q[a, e] += wq * V[e, 0] + wt * V[e, 1]
         if not Q[a, a] > 0.0:
             Q[a, a] = 1.0
+    fill_upper(Q)
     return Q
 
 
