@@ -89,7 +89,7 @@ def run(name, calls, seed, folder, monkeypatch):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_strange_arguments_get_an_answer_or_a_sentence(name, tmp_path, monkeypatch):
-    run(name, 40, 0, tmp_path, monkeypatch)
+    run(name, 25, 0, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
