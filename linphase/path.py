@@ -86,8 +86,9 @@ def solve_path(
         if grid[0] < 0.0 or (np.diff(grid) <= 0.0).any():
             raise ValueError(f"eps must be nonnegative and strictly increasing, got {shown(grid)}")
     points, steps = _Points(X, y, grid, tol), 0
-    beyond = np.flatnonzero(grid >= end * (1.0 - 1e-12))
-    points.enter_one(beyond, Candidate(np.zeros(X.shape[1]), np.sign(y), "theta = 0"))
+    zero, signs = np.zeros((1, X.shape[1])), np.sign(y)[None]
+    for beyond in np.flatnonzero(grid >= end * (1.0 - 1e-12)):
+        points.enter(np.atleast_1d(beyond), zero, signs)
     for find in (principal, singular):
         if points.missing.size and (coordinates := find(X)):
             steps += _trace(points, coordinates)
@@ -113,7 +114,9 @@ class _Points:
         """Places of the points without a certificate."""
         return np.flatnonzero(~(self.rel_gaps <= self.tol))
 
-    def enter(self, where: Places, thetas: Array, s: Array, explained: Callable[[Array], float]) -> None:
+    def enter(
+        self, where: Places, thetas: Array, s: Array, explained: Callable[[Array], float] | None = None
+    ) -> None:
         """Certify minimisers (k, d) by their dual signs s (k, n).
 
         Many at a time by ordinary products; where their rounding is too much, singly in twofold precision.
