@@ -364,7 +364,7 @@ def excess_by_solve(X, y, truth, noise, criterion):
 
 
 def bisected(excess, high):
-    """Where a rising function of ε passes 0, below ``high``."""
+    """Return the ε at which a rising function passes 0, below ``high``."""
     low, tiny = 0.0, 1e-18 * high
     if excess(1.01 * high) <= 0.0:
         return math.inf
@@ -378,7 +378,7 @@ def bisected(excess, high):
 
 @pytest.mark.parametrize("case", list(designs()), ids=lambda case: case[0])
 def test_bisection_on_solve_agrees(case):
-    """Where ‖θ̂(ε) − θ̂(0)‖ falls and rises again, there are several crossings, and the answer is one."""
+    """The answer is a crossing of the level; ‖θ̂(ε) − θ̂(0)‖ may fall again and cross it more than once."""
     name, X, y, truth, noise = case
     for criterion in ("loss", "parameter", "clean-loss"):
         if criterion == "parameter" and name.startswith("scaled columns, wide"):
@@ -405,7 +405,7 @@ def test_a_row_twice_moves_a_critical_strength_but_little():
 
 
 def test_nothing_to_learn_from():
-    """Where X = 0, θ̂ stays 0: its loss is below the risk for ever, or never."""
+    """With X = 0 the minimiser is 0 at every ε, so that its loss is below the risk always or never."""
     X, y, truth = np.zeros((9, 3)), np.ones(9), np.full(3, 0.5)
     assert lp.critical_strength(X, y, truth, 1.0) == math.inf  # mean y² = 1 against 1.75
     assert lp.critical_strength(X, 2.0 * y, truth, 1.0) == 0.0
