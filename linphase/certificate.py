@@ -123,7 +123,7 @@ class Judge:
 
         gap, scale = relative_gap(loss, bound, self.mean_square), max(loss, 1e-14 * self.mean_square)
         rounding = excused / scale if scale > 0.0 else 0.0
-        gap = max(0.0, gap - min(rounding, _FORGIVEN))
+        gap = max(gap - min(rounding, _FORGIVEN), 0.0)  # in this order NaN stays NaN, and proves nothing
         return Certificate(loss, bound, gap, int(np.count_nonzero(zeros)), rounding)
 
     def _once(self, name: str, of: Array, compute: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import linphase as lp
+from linphase.certificate import Candidate, Judge
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = [(40, 5), (30, 30), (20, 50), (1, 3), (5, 1), (1, 1), (2, 2)]
@@ -146,6 +147,16 @@ def test_reported_loss_is_the_loss_of_the_point():
         found = lp.solve(problem)
         floor = 1e-14 * np.mean(y * y)
         assert found.loss == pytest.approx(problem.loss(found.theta), rel=1e-9, abs=1e-10 * floor), seed
+
+
+@pytest.mark.parametrize("values", [(np.nan, 1.0), (1.0, np.nan), (np.inf, 1.0), (1.0, np.inf)])
+def test_what_is_no_number_is_not_certified(values):
+    X, y = draw(8, 2)
+    theta, s = np.full(2, values[0]), np.full(8, values[1])
+    judge = Judge(X, y)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for certify in (judge.quick, judge.exact):
+            assert not certify(Candidate(theta, s, ""), 0.3).rel_gap <= 1e-3
 
 
 @pytest.mark.parametrize("X", [[[1.0, 2.0], [1.0, 2.0]], [[1.0], [1.0]], [[0.0], [0.0]]])
